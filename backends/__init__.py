@@ -1,0 +1,1 @@
+"""Ports for log, queue, coordination and clock, and the adapters behind them."""
