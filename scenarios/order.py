@@ -1,0 +1,119 @@
+"""Hashes in creation order for the objects whose sets decide what runs next.
+
+asyncio and anyio keep tasks, futures and cancel scopes in sets, and objects hash by address: the
+order in which a cancelled scope reaches its tasks then depends on the history of the allocator.
+Here each such object takes a number from its loop when it is made and hashes to it, so that a
+set's order depends on the program alone. Equality stays identity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import weakref
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from anyio._backends import _asyncio as anyio_backend
+
+
+class Numbered(Protocol):
+    """A loop that numbers what is made on it, from 1."""
+
+    numbers: itertools.count[int]
+
+
+class OrderedTask(asyncio.Task[Any]):
+    """A task that hashes to its number, and is named by it if it was given no name."""
+
+    def __init__(
+        self, coro: Any, *, loop: Any, name: str | None = None, context: Any = None
+    ) -> None:
+        self.number: int = next(loop.numbers)
+        super().__init__(coro, loop=loop, name=name or f"task-{self.number}", context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class OrderedFuture(asyncio.Future[Any]):
+    """A future that hashes to its number."""
+
+    def __init__(self, *, loop: Any) -> None:
+        self.number: int = next(loop.numbers)
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class OrderedScope(anyio_backend.CancelScope):
+    """A cancel scope that hashes to its number; one made off a numbering loop hashes as usual."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, deadline: float = math.inf, shield: bool = False) -> None:
+        numbers = getattr(asyncio._get_running_loop(), "numbers", None)  # noqa: SLF001 - None, where the public one raises
+        self._hash: int = object.__hash__(self) if numbers is None else next(numbers)
+        super().__init__(deadline=deadline, shield=shield)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class OrderedTimer(asyncio.TimerHandle):
+    """A timer that sorts by (when, number): timers of one instant fire in the order they were
+    set.
+    """
+
+    __slots__ = ("number",)
+    _scheduled: bool
+
+    def __init__(self, loop: Any, when: float, callback: Any, args: Any, context: Any) -> None:
+        self.number: int = next(loop.numbers)
+        super().__init__(when, callback, args, loop, context)
+
+    def __lt__(self, other: object) -> bool:
+        if isinstance(other, OrderedTimer):
+            return (self.when(), self.number) < (other.when(), other.number)
+        return NotImplemented
+
+
+class OrderedGenerators:
+    """The running asynchronous generators, oldest first; a stand-in for the loop's weak set."""
+
+    def __init__(self) -> None:
+        self._alive: weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], None] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def add(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Remember a generator until it is collected."""
+        self._alive[generator] = None
+
+    def discard(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Forget a generator."""
+        self._alive.pop(generator, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._alive.clear()
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def __iter__(self) -> Iterator[AsyncGenerator[Any, Any]]:
+        return iter(self._alive)
+
+
+@contextmanager
+def ordered_scopes() -> Iterator[None]:
+    """Have anyio make `OrderedScope`s until the block ends."""
+    original = anyio_backend.CancelScope
+    setattr(anyio_backend, "CancelScope", OrderedScope)  # noqa: B010 - a class is no assignable name to mypy
+    try:
+        yield
+    finally:
+        setattr(anyio_backend, "CancelScope", original)  # noqa: B010
