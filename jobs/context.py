@@ -40,7 +40,7 @@ class JobContext:
         return json.loads(self.raw)
 
 
-class Fail(Exception):  # noqa: N818  # a verdict that the handler speaks, not an error of ours
+class Fail(Exception):
     """Raised by a handler: this job cannot succeed; no further tries, it is dead at once."""
 
     def __init__(self, reason: str) -> None:
@@ -48,7 +48,7 @@ class Fail(Exception):  # noqa: N818  # a verdict that the handler speaks, not a
         self.reason = reason
 
 
-class RetryAfter(Exception):  # noqa: N818  # as Fail
+class RetryAfter(Exception):
     """Raised by a handler: try again after `seconds`, in place of the policy's own delay.
 
     The run counts as an attempt: after `max_attempts` the job is dead. Raises `ValueError` if

@@ -65,26 +65,27 @@ class Registry:
 
     def job(
         self,
-        type: str,
+        type_: str,
+        /,
         *,
         retry: RetryPolicy | None = None,
-        timeout: float | None = None,  # noqa: A002
+        timeout: float | None = None,
     ) -> Callable[[H], H]:
-        """Register the decorated function as the handler of `type`; the function is unchanged.
+        """Register the decorated function as the handler of a type; the function is unchanged.
 
         The function takes exactly one argument, the `JobContext`. `retry` defaults to
         `RetryPolicy()`; `timeout` is in seconds, None for no limit. Raises `TypeError` for
         something that cannot be a handler, `DuplicateHandler` if another function has the type,
         `ValueError` for a bad type or timeout.
         """
-        if not isinstance(type, str):
+        if not isinstance(type_, str):
             raise TypeError('the decorator needs the job\'s type: @job("mail.send")')
-        check_word("type", type)
+        check_word("type", type_)
         if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"job type {type!r}: timeout is {timeout}; it must be > 0 seconds")
+            raise ValueError(f"job type {type_!r}: timeout is {timeout}; it must be > 0 seconds")
 
         def register(function: H) -> H:
-            self._add(_specify(type, function, retry or RetryPolicy(), timeout))
+            self._add(_specify(type_, function, retry or RetryPolicy(), timeout))
             return function
 
         return register
@@ -93,9 +94,9 @@ class Registry:
         """Every type that has a handler."""
         return frozenset(self._specs)
 
-    def lookup(self, type: str) -> HandlerSpec | None:  # noqa: A002
+    def lookup(self, type_: str) -> HandlerSpec | None:
         """The handler of a type, None if there is none."""
-        return self._specs.get(type)
+        return self._specs.get(type_)
 
     def _add(self, spec: HandlerSpec) -> None:
         known = self._specs.get(spec.type)

@@ -12,10 +12,10 @@ MAX_WORD = 200
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def check_word(field: str, value: str) -> None:
-    """Raise `ValueError` unless `value` has 1 to 200 characters, all of them printable."""
-    if not 1 <= len(value) <= MAX_WORD:
-        raise ValueError(f"{field} has {len(value)} characters; it must have 1 to {MAX_WORD}")
+def check_word(field: str, value: str, most: int = MAX_WORD) -> None:
+    """Raise `ValueError` unless `value` has 1 to `most` characters, all of them printable."""
+    if not 1 <= len(value) <= most:
+        raise ValueError(f"{field} has {len(value)} characters; it must have 1 to {most}")
     if bad := _UNPRINTABLE.search(value):
         raise ValueError(
             f"{field} holds U+{ord(bad[0]):04X} at position {bad.start()}; control characters,"

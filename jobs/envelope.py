@@ -1,0 +1,231 @@
+"""How a job sits in a log record.
+
+The record's value is `args`, the bytes exactly as posted (row R10); all else is in its headers:
+
+| header               | value (UTF-8)                                                  |
+|----------------------|----------------------------------------------------------------|
+| `forebay-type`       | the type; its presence says that the value is `args` alone     |
+| `forebay-id`         | the instance id, kept across re-enqueue and replay             |
+| `forebay-enqueued-at`| Unix ms at which the job was accepted                          |
+| `forebay-dedup`      | the dedup id, if there is one                                  |
+| `forebay-key`        | the ordering or concurrency key, if there is one               |
+| `forebay-not-before` | Unix ms before which it must not run, if there is such a time  |
+| `forebay-attempt`    | how often an error put it back into the log; absent: never     |
+| `forebay-error`      | the last such error                                            |
+
+Other headers (a trace context, for instance) are kept and handed to the worker.
+
+A record without `forebay-type` was produced raw (row G1): its value is a whole job document, as
+`posts.parse_record` reads it, and the bytes of its `args` are cut out unchanged. What it does not
+say comes from the record itself, not from other headers of ours, so that reading it again gives
+the same job: its id is `<topic>/<partition>/<offset>`, its time of acceptance the record's own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from attrs import evolve, field, frozen
+
+from .context import Headers
+from .posts import MAX_TIME, InvalidJob, JobPost, parse_record
+from .words import MAX_WORD, check_word
+
+TYPE = "forebay-type"
+ID = "forebay-id"
+ENQUEUED_AT = "forebay-enqueued-at"
+DEDUP = "forebay-dedup"
+KEY = "forebay-key"
+NOT_BEFORE = "forebay-not-before"
+ATTEMPT = "forebay-attempt"
+ERROR = "forebay-error"
+
+OWN_HEADERS = frozenset({TYPE, ID, ENQUEUED_AT, DEDUP, KEY, NOT_BEFORE, ATTEMPT, ERROR})
+MAX_ERROR = 1000
+"""The longest error that is kept in a header, in characters."""
+
+MAX_DERIVED_ID = 300
+"""The longest instance id, in characters: a topic's name (249), a partition and an offset."""
+
+_DIGITS = re.compile(rb"[0-9]{1,15}")
+
+
+class Undecodable(ValueError):
+    """A record that can never be a job; `reason` says why and what would be right."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@frozen
+class DecodedJob:
+    """A job as read from the log. Times are Unix ms; `not_before` is 0 if it may run at once."""
+
+    topic: str
+    partition: int
+    offset: int
+    id: str
+    type: str
+    args: bytes = field(repr=False)
+    enqueued_at: int
+    not_before: int = 0
+    dedup: str | None = None
+    key: str | None = None
+    attempt: int = 0
+    error: str | None = None
+    headers: Headers = field(default=(), repr=False)
+
+
+def encode(
+    post: JobPost, *, id_: str, enqueued_at: int, headers: Headers = ()
+) -> tuple[bytes, Headers]:
+    """The record's value and headers for a post that was accepted at `enqueued_at` (Unix ms).
+
+    `id_` is the instance id, which the caller makes if the post has none. Raises `ValueError` if
+    `headers` use one of forebay's own names.
+    """
+    if taken := OWN_HEADERS.intersection(name for name, _ in headers):
+        raise ValueError(f"the headers {', '.join(sorted(taken))} are forebay's own")
+    job = DecodedJob(
+        topic="",
+        partition=0,
+        offset=0,
+        id=id_,
+        type=post.type,
+        args=post.args,
+        enqueued_at=enqueued_at,
+        not_before=_due(post, enqueued_at),
+        dedup=post.dedup,
+        key=post.key,
+        headers=headers,
+    )
+    return job.args, _headers_of(job)
+
+
+def encode_again(job: DecodedJob, error: str, not_before: int) -> tuple[bytes, Headers]:
+    """The record that puts a job back into the log after `error`, to run at `not_before` (Unix ms).
+
+    Id, arguments and headers stay; the attempt count grows by one (row R6).
+    """
+    again = evolve(job, attempt=job.attempt + 1, error=error[:MAX_ERROR], not_before=not_before)
+    return again.args, _headers_of(again)
+
+
+def decode(  # noqa: PLR0917  # a record's parts in a record's order
+    topic: str, partition: int, offset: int, timestamp: int, value: bytes, headers: Headers
+) -> DecodedJob:
+    """The job in a record; `timestamp` is when the log took the record (Unix ms).
+
+    Raises `Undecodable` for what can never be a job. `args` of a record with forebay's headers are
+    taken as they are: the gate checked them.
+    """
+    own = _own_headers(headers)
+    other = tuple(header for header in headers if header[0] not in OWN_HEADERS)
+    place = f"{topic}/{partition}/{offset}"
+    if TYPE not in own:
+        return _decode_raw(topic, partition, offset, timestamp, value, other)
+    return DecodedJob(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        id=_word(own, ID) or place,
+        type=_word(own, TYPE) or "",
+        args=value,
+        enqueued_at=_number(own, ENQUEUED_AT, timestamp),
+        not_before=_number(own, NOT_BEFORE, 0),
+        dedup=_word(own, DEDUP),
+        key=_word(own, KEY),
+        attempt=_number(own, ATTEMPT, 0),
+        error=_text(own, ERROR),
+        headers=other,
+    )
+
+
+def _decode_raw(  # noqa: PLR0917  # as decode
+    topic: str, partition: int, offset: int, timestamp: int, value: bytes, headers: Headers
+) -> DecodedJob:
+    try:
+        post = parse_record(value)
+    except InvalidJob as error:
+        raise Undecodable(
+            f"a record without the header {TYPE} is a job document: {error}"
+        ) from None
+    return DecodedJob(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        id=post.id or f"{topic}/{partition}/{offset}",
+        type=post.type,
+        args=post.args,
+        enqueued_at=timestamp,
+        not_before=_due(post, timestamp),
+        dedup=post.dedup,
+        key=post.key,
+        headers=headers,
+    )
+
+
+def _due(post: JobPost, accepted_at: int) -> int:
+    if post.not_before is not None:
+        return post.not_before
+    return accepted_at + math.ceil(post.delay * 1000) if post.delay else 0
+
+
+def _headers_of(job: DecodedJob) -> Headers:
+    texts = {
+        TYPE: job.type,
+        ID: job.id,
+        ENQUEUED_AT: str(job.enqueued_at),
+        DEDUP: job.dedup,
+        KEY: job.key,
+        NOT_BEFORE: str(job.not_before) if job.not_before else None,
+        ATTEMPT: str(job.attempt) if job.attempt else None,
+        ERROR: job.error,
+    }
+    own = ((name, _utf8(text)) for name, text in texts.items() if text is not None)
+    return (*own, *job.headers)
+
+
+def _utf8(text: str) -> bytes:
+    # an error's text may quote a lone surrogate, which has no UTF-8
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _own_headers(headers: Headers) -> dict[str, bytes]:
+    own: dict[str, bytes] = {}
+    for name, value in headers:
+        if name in OWN_HEADERS:
+            if name in own:
+                raise Undecodable(f"the header {name} is there twice; one of them must go")
+            own[name] = value
+    return own
+
+
+def _text(own: dict[str, bytes], name: str) -> str | None:
+    if name not in own:
+        return None
+    try:
+        return own[name].decode("utf-8")
+    except UnicodeDecodeError:
+        raise Undecodable(f"the header {name} is not UTF-8") from None
+
+
+def _word(own: dict[str, bytes], name: str) -> str | None:
+    text = _text(own, name)
+    if text is None:
+        return None
+    try:
+        check_word(f"the header {name}", text, most=MAX_DERIVED_ID if name == ID else MAX_WORD)
+    except ValueError as error:
+        raise Undecodable(str(error)) from None
+    return text
+
+
+def _number(own: dict[str, bytes], name: str, absent: int) -> int:
+    if name not in own:
+        return absent
+    if not _DIGITS.fullmatch(own[name]) or int(own[name]) > MAX_TIME:
+        raise Undecodable(f"the header {name} must be decimal digits, 0 to {MAX_TIME}")
+    return int(own[name])
