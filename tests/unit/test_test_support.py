@@ -1,0 +1,106 @@
+"""The test run's own machinery: requirements on services, the summary, docs/verification.md."""
+
+from pathlib import Path
+
+import pytest
+from support import services
+from support.sources import ROOT
+
+pytest_plugins = ["pytester"]
+
+
+def test_a_missing_service_skips_with_what_is_missing_and_how_to_get_it(tmp_path):
+    with pytest.raises(pytest.skip.Exception, match=r"redis: no redis-server on PATH \(apt-get"):
+        services.require("redis", {"PATH": str(tmp_path)})
+
+
+def test_a_missing_service_that_is_required_fails(tmp_path):
+    environ = {"PATH": str(tmp_path), "FOREBAY_REQUIRE": "consul, redis"}
+    with pytest.raises(pytest.fail.Exception, match="FOREBAY_REQUIRE names it"):
+        services.require("redis", environ)
+
+
+def test_a_service_that_is_there_is_returned_as_a_path(tmp_path):
+    server = tmp_path / "redis-server"
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o755)
+    assert services.require("redis", {"PATH": str(tmp_path)}) == str(server)
+
+
+def test_an_unknown_service_in_forebay_require_is_an_error():
+    with pytest.raises(ValueError, match=r"\['reddis'\]; known are \['consul', 'redis'\]"):
+        services.required({"FOREBAY_REQUIRE": "reddis"})
+
+
+SUITE = """
+import pytest
+
+def test_passes(record_figure):
+    record_figure("restart", 84, "microseconds")
+
+def test_fails():
+    assert False
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_skips(n):
+    pytest.skip("no server")
+
+@pytest.mark.xfail(reason="known")
+def test_is_known_to_fail():
+    assert False
+
+@pytest.fixture
+def broken():
+    raise RuntimeError
+
+def test_errors(broken): ...
+
+@pytest.mark.long
+def test_long(): ...
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch):
+    """Run SUITE under this project's conftest, in a process of its own."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    pytester.makeini("[pytest]\nmarkers = long\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text())
+    pytester.makepyfile(test_suite=SUITE)
+    return lambda *arguments: pytester.runpytest_subprocess("-m", "not long", *arguments)
+
+
+def test_the_summary_counts_tests_and_gives_the_reasons_for_skipping(run):
+    result = run()
+    result.stdout.fnmatch_lines(
+        [
+            "*= figures =*",
+            "restart: 84 microseconds",
+            "*= what ran =*",
+            "skipped 2 x no server",
+            "4 tests ran in * s: 1 passed, 2 failed, 2 skipped, 1 left out by their marks",
+        ]
+    )
+
+
+def test_verification_names_machine_versions_failures_and_figures(run, tmp_path: Path):
+    run("--verification", str(tmp_path / "verification.md"))
+    written = (tmp_path / "verification.md").read_text()
+    for line in [
+        "| ran | 4 |",
+        "| failed | 2 |",
+        "- test_suite.py::test_fails",
+        "- test_suite.py::test_errors",
+        "- 2 x no server",
+        "- restart: 84 microseconds",
+    ]:
+        assert line in written.splitlines()
+    for row in ["date", "machine", "kernel", "Python", "SQLite", "anyio"]:
+        assert f"| {row} | " in written
+
+
+def test_an_unknown_required_service_stops_the_run_before_the_first_test(run, monkeypatch):
+    monkeypatch.setenv("FOREBAY_REQUIRE", "reddis")
+    result = run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*FOREBAY_REQUIRE names*reddis*"])
