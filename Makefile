@@ -43,7 +43,7 @@ bench: $(VENV)/.installed-bench  ## run the benchmarks; BENCH="name ..." runs so
 
 wheel: install  ## build dist/forebay-*.whl (by way of the sdist)
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --quiet --outdir dist .
 
 test-wheel: wheel  ## install the wheel into a fresh environment and try it there
 	.ci/test-wheel dist/forebay-*.whl

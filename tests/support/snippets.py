@@ -17,11 +17,12 @@ SECONDS = 60
 FENCE = re.compile(r"^(?P<indent>[ ]*)```(?P<language>\w*)")
 EXCUSE = re.compile(r"^\s*<!-- not run: \S.* -->\s*$")
 
-LOAD = "import os, sys, pathlib; from forebay import config; config.load({path}, os.environ)"
-CHECKS = {
-    "python": ["-W", "error", "{file}"],
-    "yaml": ["-c", LOAD.format(path="pathlib.Path(sys.argv[1])"), "{file}"],
-}
+LOAD = """
+import os, pathlib, sys
+from forebay import config
+config.load(pathlib.Path(sys.argv[1]), os.environ)
+"""
+CHECKS = {"python": ["-W", "error", "{file}"], "yaml": ["-c", LOAD, "{file}"]}
 
 
 @frozen

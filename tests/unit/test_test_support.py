@@ -1,5 +1,8 @@
 """The test run's own machinery: requirements on services, the summary, docs/verification.md."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,21 @@ def test_an_unknown_required_service_stops_the_run_before_the_first_test(run, mo
     result = run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*FOREBAY_REQUIRE names*reddis*"])
+
+
+@pytest.mark.parametrize(
+    ("long", "derandomized", "examples", "chosen"), [("", True, 100, 5), ("1", False, 2000, 50)]
+)
+def test_the_long_run_draws_anew_and_tries_more(long, derandomized, examples, chosen):
+    """In a process of its own: the profile is chosen once, when the run begins."""
+    program = (
+        "from hypothesis import settings\n"
+        "from support import effort\n"
+        "effort.load_hypothesis_profile()\n"
+        "print(settings().derandomize, settings().max_examples, effort.examples(5, 50))"
+    )
+    environ = {**os.environ, "FOREBAY_LONG": long, "PYTHONPATH": str(ROOT / "tests")}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"{derandomized} {examples} {chosen}\n"
