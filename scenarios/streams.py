@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 TAPE_FORMAT = "forebay-tape/1"
 _FLOAT_STEPS = 1 << 53  # as many as a float in [0, 1) has
@@ -66,17 +68,9 @@ class Tape:
     @classmethod
     def load(cls, path: Path) -> Tape:
         """Read what `dump` wrote. Raises `TapeError` for anything else, with the line."""
-        draws: list[Draw] = []
         with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    if number == 1:
-                        _check_header(json.loads(line))
-                    else:
-                        draws.append(_draw(json.loads(line)))
-                except ValueError as error:
-                    raise TapeError(f"{path}:{number}: {error}; record the run again") from error
-        return cls(draws)
+            _parsed(path, 1, file.readline(), _check_header)
+            return cls(_parsed(path, number, line, _draw) for number, line in enumerate(file, 2))
 
 
 class Streams:
@@ -198,6 +192,13 @@ def _source(replay: Tape | None, *, strict: bool) -> _Source:
     if replay is None:
         return _Source()
     return _StrictReplay(replay) if strict else _LooseReplay(replay)
+
+
+def _parsed(path: Path, number: int, line: str, parse: Callable[[object], T]) -> T:
+    try:
+        return parse(json.loads(line))
+    except ValueError as error:
+        raise TapeError(f"{path}:{number}: {error}; record the run again") from error
 
 
 def _check_header(header: object) -> None:
