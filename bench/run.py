@@ -25,10 +25,8 @@ def main(names: list[str], folder: Path = FOLDER) -> int:
     known = benchmarks(folder)
     unknown = [name for name in names if name not in known]
     if unknown or not known:
-        print(
-            f"no benchmark {' '.join(unknown)}; there are: {' '.join(known) or 'none'}",
-            file=sys.stderr,
-        )
+        there_are = " ".join(known) or "none"
+        print(f"no benchmark {' '.join(unknown)!r}; there are: {there_are}", file=sys.stderr)
         return 2
     print(f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}")
     failed = []

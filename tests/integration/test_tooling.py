@@ -195,7 +195,7 @@ def test_a_benchmark_that_fails_fails_the_run_after_the_others(bench):
 def test_an_unknown_benchmark_is_answered_with_those_there_are(bench):
     result = bench("speed")
     assert result.returncode == 2
-    assert result.stderr == "no benchmark speed; there are: actors broken queue\n"
+    assert result.stderr == "no benchmark 'speed'; there are: actors broken queue\n"
 
 
 # ----------------------------------------------------------------------------------------- Makefile
