@@ -16,7 +16,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -34,7 +34,8 @@ _WAITING = 1024  # operations that may wait; over it callers wait for room
 _GROUP = 256  # operations in one transaction
 _ORPHAN_CHECK = 5.0  # seconds between looks whether the owner went away without `stop`
 
-# What an operation can say about its own arguments or data; anything else is a defect and ends the thread.
+# What an operation can say of its own arguments or data; anything else is a defect and ends the
+# thread.
 _REFUSALS = (BackendError, sqlite3.Error, ValueError, TypeError, OverflowError)
 
 
@@ -61,7 +62,7 @@ class _Call:
             self.future.set_exception(self.error)
 
 
-class _GroupLost(Exception):  # noqa: N818 - never leaves this module
+class _GroupLost(Exception):
     """SQLite rolled the whole transaction back on its own, because of `cause`."""
 
     def __init__(self, cause: sqlite3.Error) -> None:
@@ -70,7 +71,7 @@ class _GroupLost(Exception):  # noqa: N818 - never leaves this module
 
 
 class Database:
-    """A store file and its thread. `run` may be called by any number of tasks of one loop at once."""
+    """A store file and its thread; any number of tasks of one loop may call `run` at once."""
 
     def __init__(self, path: Path, schema: Schema) -> None:
         self._path = path
@@ -139,7 +140,7 @@ class Database:
         if self._closing:
             raise Unavailable(f"{self._path} is closed; start it before use")
 
-    # ------------------------------------------------------------------------------------------------- on the loop
+    # on the loop
 
     def _settle(self, calls: Sequence[_Call]) -> None:
         for call in calls:
@@ -156,7 +157,7 @@ class Database:
         self._settle(left)
         self._ended.set()
 
-    # ----------------------------------------------------------------------------------------------- on the thread
+    # on the thread
 
     def _serve(self) -> None:
         try:
@@ -195,10 +196,8 @@ class Database:
                     return None
 
     def _say(self, tell: Callable[..., None], *arguments: object) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more
             self._loop.call_soon_threadsafe(tell, *arguments)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits for an answer any more
 
 
 def _probe(connection: sqlite3.Connection) -> None:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from random import Random
 from types import TracebackType
+from typing import Self
 
 from forebay.backends.errors import DataFolderInUse, Unavailable
 from forebay.backends.ports import Clock
@@ -24,7 +25,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder where it is missing and lock it. Raises `DataFolderInUse`, `Unavailable`."""
+        """Make the folder if need be and lock it. Raises `DataFolderInUse`, `Unavailable`."""
         path = folder / "lock"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,8 @@ class FolderLock:
             holder = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
             raise DataFolderInUse(
-                f"{folder} is in use by process {holder}; stop that process or choose another data folder"
+                f"{folder} is in use by process {holder}; "
+                "stop that process or choose another data folder"
             ) from None
         os.ftruncate(self._file, 0)
         os.write(self._file, f"{os.getpid()}\n".encode())
@@ -104,7 +106,7 @@ class Embedded:
             await self._log.stop()
         self._lock.release()
 
-    async def __aenter__(self) -> Embedded:
+    async def __aenter__(self) -> Self:
         """The object itself."""
         return self
 

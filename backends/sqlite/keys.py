@@ -119,6 +119,7 @@ def _change(connection: sqlite3.Connection, key: str, assignment: str, *values: 
         "INSERT INTO keys (key, modify_index) VALUES (?, 0) ON CONFLICT DO NOTHING", (key,)
     )
     connection.execute(
-        f"UPDATE keys SET {assignment}, modify_index = (SELECT last FROM changes) WHERE key = ?",
+        f"UPDATE keys SET {assignment}, modify_index = (SELECT last FROM changes) "  # noqa: S608 - ours
+        "WHERE key = ?",
         (*values, key),
     )

@@ -23,7 +23,8 @@ SCHEMA = Schema(
     version=1,
     script="""
         CREATE TABLE topics (
-            name TEXT PRIMARY KEY, partitions INTEGER NOT NULL, retention REAL NOT NULL, max_record INTEGER NOT NULL
+            name TEXT PRIMARY KEY, partitions INTEGER NOT NULL,
+            retention REAL NOT NULL, max_record INTEGER NOT NULL  -- seconds, bytes
         ) WITHOUT ROWID;
         CREATE TABLE partitions (
             slot INTEGER PRIMARY KEY,
@@ -73,7 +74,7 @@ def ensure(connection: sqlite3.Connection, wanted: Sequence[TopicSpec]) -> dict[
         have = known.get(spec.name)
         if have is not None and spec.partitions < have.partitions:
             raise BackendError(
-                f"topic {spec.name!r} has {have.partitions} partitions and {spec.partitions} are asked for; "
+                f"topic {spec.name!r} has {have.partitions} partitions, not {spec.partitions}; "
                 "a topic never loses partitions: ask for as many or make a new topic"
             )
         _write_topic(connection, spec, 0 if have is None else have.partitions)
@@ -82,7 +83,8 @@ def ensure(connection: sqlite3.Connection, wanted: Sequence[TopicSpec]) -> dict[
 
 def _write_topic(connection: sqlite3.Connection, spec: TopicSpec, have: int) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO topics (name, partitions, retention, max_record) VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO topics (name, partitions, retention, max_record) "
+        "VALUES (?, ?, ?, ?)",
         (spec.name, spec.partitions, spec.retention, spec.max_record),
     )
     connection.executemany(
@@ -200,7 +202,8 @@ def purge(connection: sqlite3.Connection, topic: str, partition: int, before: in
     if end <= slot.first:
         return False
     kept = connection.execute(
-        "SELECT number FROM records WHERE number >= ? AND number < ? AND timestamp >= ? ORDER BY number LIMIT 1",
+        "SELECT number FROM records WHERE number >= ? AND number < ? AND timestamp >= ? "
+        "ORDER BY number LIMIT 1",
         (slot.number(slot.first), slot.number(end), before),
     ).fetchone()
     first = end if kept is None else kept[0] - slot.number(0)

@@ -52,7 +52,7 @@ class SqliteQueue:
         self._ready: Wakeups[str] = Wakeups()
 
     async def start(self) -> None:
-        """Open the file and let old leases lapse. Raises `StoreCorrupt`, `Unavailable` or `Full`."""
+        """Open the file; old leases lapse. Raises `StoreCorrupt`, `Unavailable` or `Full`."""
         await self._database.start()
         await self._database.run(queue_work.end_all_leases)
         self._ready.open()
@@ -88,7 +88,7 @@ class SqliteQueue:
         """The marks of every partition ever written. Raises `StaleToken`, `FenceMissing`."""
         return await self._database.run(partial(queue_relay.marks, topic=topic, token=token))
 
-    async def write(
+    async def write(  # noqa: PLR0917 - the port's
         self,
         topic: str,
         token: Token,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from forebay.backends.ports import Counts, JobState, JobView
 from forebay.backends.sqlite.change import Change
-from forebay.backends.sqlite.queue_schema import PENDING, RETRYING, STATES
+from forebay.backends.sqlite.queue_schema import STATES
 
 
 def counts(connection: sqlite3.Connection, topic: str) -> Counts:
@@ -25,7 +25,8 @@ def browse(
     if state is JobState.PARKED:
         return _parked(connection, topic, limit, after)
     rows = connection.execute(
-        "SELECT id, type, state, attempt, args, error, enqueued_at, ready_at, follows, partition, offset "
+        "SELECT id, type, attempt, args, error, enqueued_at, partition, offset, "
+        "CASE WHEN state IN (1, 2) AND follows = 0 THEN ready_at END "
         "FROM jobs WHERE topic = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
         (topic, STATES[state], after, limit),
     )
@@ -39,11 +40,11 @@ def browse(
             args=args,
             error=error,
             enqueued_at=enqueued_at,
-            due=ready_at if PENDING < number <= RETRYING and not follows else None,
+            due=due,
             partition=partition,
             offset=offset,
         )
-        for id_, type_, number, attempt, args, error, enqueued_at, ready_at, follows, partition, offset in rows
+        for id_, type_, attempt, args, error, enqueued_at, partition, offset, due in rows
     )
 
 
@@ -84,7 +85,8 @@ def resubmit(
 
 def _resubmit(connection: sqlite3.Connection, topic: str, id_: str, now: int) -> int:
     return connection.execute(
-        "UPDATE jobs SET state = 0, attempt = 0, error = NULL, ready_at = ?, dedup = CASE WHEN EXISTS ("
+        "UPDATE jobs SET state = 0, attempt = 0, error = NULL, ready_at = ?, "
+        "dedup = CASE WHEN EXISTS ("
         "SELECT 1 FROM jobs AS other WHERE other.topic = jobs.topic AND other.dedup = jobs.dedup "
         "AND other.dedup IS NOT NULL AND other.state <> 4) THEN NULL ELSE dedup END "
         "WHERE topic = ? AND id = ? AND state = 4",

@@ -86,7 +86,8 @@ def _require_fence(connection: sqlite3.Connection, topic: str, token: Token) -> 
 def _marks(connection: sqlite3.Connection, topic: str) -> dict[int, Mark]:
     rows = connection.execute(
         "SELECT partition, next, (SELECT min(hold) FROM jobs WHERE jobs.topic = marks.topic "
-        "AND jobs.partition = marks.partition AND hold IS NOT NULL) FROM marks WHERE topic = ? ORDER BY partition",
+        "AND jobs.partition = marks.partition AND hold IS NOT NULL) "
+        "FROM marks WHERE topic = ? ORDER BY partition",
         (topic,),
     )
     return {
@@ -100,7 +101,8 @@ def write(connection: sqlite3.Connection, batch: Batch, now: int) -> Change[Writ
     epoch = _require_fence(connection, batch.topic, batch.token)
     if epoch != batch.epoch:
         raise FenceMissing(
-            f"topic {batch.topic!r}: the queue's epoch is {epoch}, not {batch.epoch}; plant the fence again"
+            f"topic {batch.topic!r}: the queue's epoch is {epoch}, not {batch.epoch}; "
+            "plant the fence again"
         )
     _require_mark(connection, batch)
     tally = _Tally()
@@ -155,8 +157,8 @@ def _take(
     ready_at = max(job.enqueued_at, job.not_before)
     state = PENDING if first is None and job.not_before <= now else DELAYED
     connection.execute(
-        "INSERT INTO jobs (topic, id, state, ready_at, follows, dedup, partition, offset, hold, type, "
-        "enqueued_at, headers, args) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (topic, id, state, ready_at, follows, dedup, partition, offset, hold, "
+        "type, enqueued_at, headers, args) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             batch.topic,
             job.id,

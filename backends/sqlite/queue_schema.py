@@ -28,11 +28,12 @@ SCHEMA = Schema(
     script="""
         CREATE TABLE topics (
             topic TEXT PRIMARY KEY, epoch TEXT NOT NULL,
-            generation INTEGER NOT NULL, ordinal INTEGER NOT NULL,  -- the fence: the token of the newest term
+            generation INTEGER NOT NULL, ordinal INTEGER NOT NULL,  -- the fence: the newest token
             leases INTEGER NOT NULL DEFAULT 0                       -- lease epochs given out
         ) WITHOUT ROWID;
         CREATE TABLE marks (
-            topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
+            topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,
+            PRIMARY KEY (topic, partition)
         ) WITHOUT ROWID;
         CREATE TABLE workers (
             topic TEXT NOT NULL, worker TEXT NOT NULL,
@@ -41,10 +42,11 @@ SCHEMA = Schema(
             PRIMARY KEY (topic, worker)
         ) WITHOUT ROWID;
         CREATE TABLE counts (
-            topic TEXT NOT NULL, state INTEGER NOT NULL, jobs INTEGER NOT NULL, PRIMARY KEY (topic, state)
+            topic TEXT NOT NULL, state INTEGER NOT NULL, jobs INTEGER NOT NULL,
+            PRIMARY KEY (topic, state)
         ) WITHOUT ROWID;
         CREATE TABLE jobs (
-            number INTEGER PRIMARY KEY,  -- grows with insertion: the order among jobs that got ready together
+            number INTEGER PRIMARY KEY,  -- grows with insertion: the order of jobs ready together
             topic TEXT NOT NULL, id TEXT NOT NULL, state INTEGER NOT NULL,
             ready_at INTEGER NOT NULL,   -- Unix ms: when it may start, or may start again
             follows INTEGER NOT NULL DEFAULT 0,
@@ -52,34 +54,46 @@ SCHEMA = Schema(
             worker TEXT, sequence INTEGER, epoch INTEGER,  -- its lease, while in flight
             attempt INTEGER NOT NULL DEFAULT 0,
             partition INTEGER NOT NULL, offset INTEGER NOT NULL, hold INTEGER,
-            type TEXT NOT NULL, enqueued_at INTEGER NOT NULL, error TEXT, headers BLOB, args BLOB NOT NULL
+            type TEXT NOT NULL, enqueued_at INTEGER NOT NULL,
+            error TEXT, headers BLOB, args BLOB NOT NULL
         );
         CREATE TABLE parked (
-            id TEXT PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
+            id TEXT PRIMARY KEY,
+            topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
             parked_at INTEGER NOT NULL, error TEXT NOT NULL, headers BLOB, value BLOB NOT NULL
         );
 
         CREATE UNIQUE INDEX jobs_id ON jobs (topic, id);
-        CREATE INDEX jobs_state ON jobs (topic, state, id);                                     -- browse
-        CREATE INDEX jobs_ready ON jobs (topic, ready_at, number) WHERE state = 0;              -- claim
-        CREATE INDEX jobs_due ON jobs (topic, ready_at) WHERE state IN (1, 2) AND follows = 0;  -- promote
-        CREATE INDEX jobs_lease ON jobs (topic, worker, sequence) WHERE state = 3;              -- renew, reap
-        CREATE INDEX jobs_hold ON jobs (topic, partition, hold) WHERE hold IS NOT NULL;         -- settled
-        CREATE UNIQUE INDEX jobs_dedup ON jobs (topic, dedup, follows) WHERE dedup IS NOT NULL AND state <> 4;
+        -- browse
+        CREATE INDEX jobs_state ON jobs (topic, state, id);
         CREATE INDEX parked_topic ON parked (topic, id);
+        -- claim
+        CREATE INDEX jobs_ready ON jobs (topic, ready_at, number) WHERE state = 0;
+        -- promote
+        CREATE INDEX jobs_due ON jobs (topic, ready_at) WHERE state IN (1, 2) AND follows = 0;
+        -- renew, reap
+        CREATE INDEX jobs_lease ON jobs (topic, worker, sequence) WHERE state = 3;
+        -- the settled mark
+        CREATE INDEX jobs_hold ON jobs (topic, partition, hold) WHERE hold IS NOT NULL;
+        -- at most one unfinished job of a dedup id, and one that follows it
+        CREATE UNIQUE INDEX jobs_dedup ON jobs (topic, dedup, follows)
+            WHERE dedup IS NOT NULL AND state <> 4;
 
         CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
-            INSERT INTO counts VALUES (new.topic, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+            INSERT INTO counts VALUES (new.topic, new.state, 1)
+                ON CONFLICT DO UPDATE SET jobs = jobs + 1;
         END;
         CREATE TRIGGER job_moved AFTER UPDATE OF state ON jobs WHEN old.state <> new.state BEGIN
             UPDATE counts SET jobs = jobs - 1 WHERE topic = old.topic AND state = old.state;
-            INSERT INTO counts VALUES (new.topic, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+            INSERT INTO counts VALUES (new.topic, new.state, 1)
+                ON CONFLICT DO UPDATE SET jobs = jobs + 1;
         END;
         CREATE TRIGGER job_removed AFTER DELETE ON jobs BEGIN
             UPDATE counts SET jobs = jobs - 1 WHERE topic = old.topic AND state = old.state;
         END;
         CREATE TRIGGER record_parked AFTER INSERT ON parked BEGIN
-            INSERT INTO counts VALUES (new.topic, 5, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+            INSERT INTO counts VALUES (new.topic, 5, 1)
+                ON CONFLICT DO UPDATE SET jobs = jobs + 1;
         END;
         CREATE TRIGGER record_discarded AFTER DELETE ON parked BEGIN
             UPDATE counts SET jobs = jobs - 1 WHERE topic = old.topic AND state = 5;

@@ -39,6 +39,6 @@ class Room:
         left = self.free(self.folder)
         if left < self.reserve:
             raise Full(
-                f"{self.folder}: {left} bytes are free and {self.reserve} are kept for emptying the queue; "
-                "free some space on this disk"
+                f"{self.folder}: {left} bytes are free and {self.reserve} are kept for emptying "
+                "the queue; free some space on this disk"
             )

@@ -10,9 +10,9 @@ from forebay.backends.sqlite.faults import translate
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # the log file is synced at every commit: what is answered survives a power cut
-    "PRAGMA wal_autocheckpoint = 4000",  # pages, 16 MB: fewer stalls for copying back, still a small file
-    "PRAGMA journal_size_limit = 67108864",  # bytes that a once large write-ahead log may keep on disk
+    "PRAGMA synchronous = FULL",  # sync at every commit: what is answered survives a power cut
+    "PRAGMA wal_autocheckpoint = 4000",  # pages (16 MB): fewer stalls for copying back
+    "PRAGMA journal_size_limit = 67108864",  # bytes that a once large log may keep
     "PRAGMA cache_size = -16384",  # KiB
     "PRAGMA temp_store = MEMORY",
 )
@@ -75,7 +75,8 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     if _pragma(connection, "application_id") != schema.mark:
         raise StoreCorrupt(
-            f"{path} is not a forebay {schema.kind} store; move it away or choose another data folder"
+            f"{path} is not a forebay {schema.kind} store; "
+            "move it away or choose another data folder"
         )
     found = _pragma(connection, "user_version")
     if found != schema.version:

@@ -47,7 +47,7 @@ class Wakeups(Generic[K]):
 
     @contextmanager
     def expect(self, keys: Iterable[K]) -> Iterator[Waiter]:
-        """Listen from now on. Look at the state inside, then wait: no change in between is missed."""
+        """Listen from now on. Look at the state inside, then wait: no change is missed."""
         waiter = Waiter()
         wanted = tuple(dict.fromkeys(keys))
         for key in wanted:
