@@ -62,18 +62,10 @@ class MapOf:
 
 Kind = Scalar[Any] | Section | ListOf | MapOf
 
-_REQUIRED = object()
 
-
-def setting(
-    kind: Kind, default: object = _REQUIRED, factory: Callable[[], object] | None = None
-) -> Any:
+def setting(kind: Kind, default: object) -> Any:
     """An attrs field that YAML can set. Scalars are checked (and converted) by the constructor."""
-    options: dict[str, Any] = {"metadata": {"kind": kind}}
-    if factory is not None:
-        options["factory"] = factory
-    elif default is not _REQUIRED:
-        options["default"] = default
+    options: dict[str, Any] = {"metadata": {"kind": kind}, "default": default}
     if isinstance(kind, Scalar):
         options["converter"] = attrs.Converter(_converter(kind), takes_field=True)
     return attrs.field(**options)
