@@ -27,7 +27,7 @@ from attrs import frozen
 LoopClass = TypeVar("LoopClass", bound=type[asyncio.AbstractEventLoop])
 
 
-class Fenced(RuntimeError):  # noqa: N818 - the word that the documents use
+class Fenced(RuntimeError):
     """Code under virtual time reached for something that is not reproducible."""
 
 

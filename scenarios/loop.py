@@ -47,7 +47,7 @@ PASSES_PER_COLLECTION = 10_000
 SCHEDULE_STREAM = "schedule"
 
 
-class Stuck(RuntimeError):  # noqa: N818 - a state of the program, told as an error
+class Stuck(RuntimeError):
     """The simulated program cannot go on."""
 
 
@@ -279,9 +279,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         pass
 
     def _close_self_pipe(self) -> None:
-        pass
-
-    def _write_to_self(self) -> None:
         pass
 
 

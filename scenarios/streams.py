@@ -34,7 +34,7 @@ class TapeError(ValueError):
     """A tape file that cannot be read."""
 
 
-class Misaligned(RuntimeError):  # noqa: N818 - the word that the documents use
+class Misaligned(RuntimeError):
     """A strict replay asked for a draw that the tape does not hold at this place, or left some
     unasked.
     """

@@ -1,4 +1,4 @@
-"""Same seed, same run: in other processes, under other hash seeds, on another heap (A4).
+"""Same seed, same run: in other processes, under other hash seeds, on another heap (F2).
 
 As in trio's test of its scheduler, both directions are shown: the same program on a plain loop
 does differ from process to process. Were it not so, the first half would prove nothing.
@@ -31,7 +31,7 @@ async def one_of_many(note: Note, number: int) -> None:
 
 
 async def cancel_a_group(note: Note) -> None:
-    """anyio reaches the tasks and scopes of a cancelled group in the order of a set."""
+    """anyio reaches the scopes of a cancelled group in the order of a set."""
     async with anyio.create_task_group() as group:
         for number in range(60):
             group.start_soon(one_of_many, note, number)
@@ -40,14 +40,17 @@ async def cancel_a_group(note: Note) -> None:
 
 
 async def wait_for_a_set(note: Note) -> None:
-    """`asyncio.wait` answers with a set of tasks; plain futures can be in it too."""
-    futures = [asyncio.get_running_loop().create_future() for _ in range(20)]
-    numbers = {future: number for number, future in enumerate(futures)}
+    """`asyncio.wait` answers with a set, of tasks or of plain futures."""
+    loop = asyncio.get_running_loop()
+    futures = [loop.create_future() for _ in range(20)]
     for future in futures:
-        asyncio.get_running_loop().call_later(0.01, future.set_result, None)
-    done, _ = await asyncio.wait(futures)
-    for future in done:
-        note("done", numbers[future])
+        loop.call_later(0.01, future.set_result, None)
+    tasks = [asyncio.create_task(asyncio.sleep(0.02)) for _ in range(20)]
+    groups: dict[str, list[asyncio.Future[None]]] = {"future": futures, "task": [*tasks]}
+    for kind, awaited in groups.items():
+        done, _ = await asyncio.wait(awaited)
+        for one in done:
+            note(kind, awaited.index(one))
 
 
 async def leave_generators(note: Note, kept: list[AsyncIterator[int]]) -> None:

@@ -149,6 +149,15 @@ async def replace_tasks() -> None:
     running_loop().set_task_factory(None)
 
 
+async def start_eagerly() -> None:
+    factory: Any = running_loop().get_task_factory()
+    unused = asyncio.sleep(0)
+    try:
+        factory(running_loop(), unused, eager_start=True)
+    finally:
+        unused.close()
+
+
 @pytest.mark.parametrize("audit", [True, False])
 @pytest.mark.parametrize(
     "touch",
@@ -163,6 +172,7 @@ async def replace_tasks() -> None:
         handle_signal,
         watch_file,
         replace_tasks,
+        start_eagerly,
     ],
 )
 def test_the_world_outside_is_closed_with_and_without_the_audit(touch: Any, audit: bool) -> None:

@@ -203,6 +203,26 @@ class TestStuck:
         with pytest.raises(Livelock, match=r"at 3\.0 s.*[\s\S]*ready: task spinner x1"):
             run(main, passes_per_instant=50)
 
+    def test_a_livelock_of_callbacks_names_the_callback(self) -> None:
+        def again() -> None:
+            running_loop().call_soon(again)
+
+        async def main() -> None:
+            again()
+            await asyncio.Event().wait()
+
+        with pytest.raises(Livelock, match=r"ready: callback .*again x1"):
+            run(main, passes_per_instant=50)
+
+    def test_a_task_that_the_loop_did_not_make_is_told_last(self) -> None:
+        async def main() -> None:
+            foreign = asyncio.Task(asyncio.Event().wait(), loop=running_loop(), name="a-foreign")
+            own = asyncio.create_task(asyncio.Event().wait(), name="own")
+            await asyncio.wait([foreign, own])
+
+        with pytest.raises(Deadlock, match=r"own: Event[\s\S]*a-foreign: Event"):
+            run(main)
+
     def test_many_passes_spread_over_instants_are_no_livelock(self) -> None:
         async def main() -> float:
             for _ in range(200):
@@ -252,12 +272,33 @@ class TestEnd:
                 ended.append(number)
 
         async def main() -> None:
-            keep = {asyncio.create_task(waits(number)) for number in range(30)}
-            await asyncio.sleep(1)
-            assert len(keep) == 30
+            keep: list[asyncio.Task[None]] = []
+            for number in range(30):
+                keep.append(asyncio.create_task(waits(number)))
+                await asyncio.sleep(1)  # what is made meanwhile takes the numbers in between
 
         run(main)
         assert ended == list(range(30))
+
+    def test_a_left_over_task_that_fails_is_told_to_the_exception_handler(self) -> None:
+        told: list[str] = []
+
+        async def fails() -> None:
+            try:
+                await asyncio.sleep(HOUR)
+            finally:
+                raise ValueError("cleaning up")
+
+        async def main() -> None:
+            running_loop().set_exception_handler(
+                lambda _, told_: told.append(repr(told_["exception"]))
+            )
+            keep = asyncio.create_task(fails())
+            await asyncio.sleep(1)
+            assert not keep.done()
+
+        run(main)
+        assert told == ["ValueError('cleaning up')"]
 
     def test_left_over_generators_are_closed_oldest_first(self) -> None:
         ended: list[int] = []
@@ -402,6 +443,20 @@ class TestExploration:
             return tuple(fired)
 
         assert len({run(main, seed=seed, explore=True) for seed in range(5)}) == 5
+
+
+def test_a_closed_loop_takes_no_timers() -> None:
+    loop = loop_factory()()
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.call_later(1, print)
+
+
+def test_tasks_without_a_name_are_named_by_the_loop_and_not_by_the_process() -> None:
+    async def main() -> str:
+        return asyncio.create_task(asyncio.sleep(0)).get_name()
+
+    assert run(main) == run(main)
 
 
 def test_the_runner_of_the_standard_library_takes_the_factory() -> None:
