@@ -1,0 +1,16 @@
+"""One site per adapter and test: `site` is parametrised by the module's `ADAPTERS`."""
+
+import pytest
+
+
+def pytest_generate_tests(metafunc):
+    if "site" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "opener", metafunc.module.ADAPTERS.values(), ids=metafunc.module.ADAPTERS
+        )
+
+
+@pytest.fixture
+async def site(opener, tmp_path):
+    async with opener(tmp_path / "data") as opened:
+        yield opened

@@ -1,0 +1,83 @@
+"""The adapters that the contract suites run against: one entry per adapter and port.
+
+A `Site` is one service of its own, with storage that survives `reopen`. Adapters that take a clock
+get a manual one, and `advance` moves it; an adapter on real time lets the time pass.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Generic, TypeVar
+
+from support.clock import ManualClock
+
+from forebay.backends.ports import Clock, Coordination, Log, Queue
+from forebay.backends.sqlite import Embedded, open_embedded
+
+P = TypeVar("P", Log, Queue, Coordination)
+
+
+class Site(Generic[P]):
+    """A started adapter, its clock, and what a test may do to its surroundings."""
+
+    port: P
+    clock: Clock
+    ttl: float = 0.2  # seconds: a short time to live that the adapter accepts
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass as the adapter sees it."""
+        raise NotImplementedError
+
+    async def reopen(self) -> P:
+        """Stop the adapter and start a new one on the same storage, as after a restart of the
+        process.
+        """
+        raise NotImplementedError
+
+
+class SqliteSite(Site[P]):
+    """One data folder and the adapter of one port."""
+
+    def __init__(self, data: Path, pick: Callable[[Embedded], P]) -> None:
+        self.data, self.pick = data, pick
+        self.clock = self.manual = ManualClock()
+        self.embedded = self.open()
+
+    def open(self) -> Embedded:
+        return open_embedded(self.data, self.manual, Random(7))
+
+    async def start(self) -> P:
+        self.port = self.pick(self.embedded)
+        await self.port.start()
+        return self.port
+
+    async def advance(self, seconds: float) -> None:
+        self.manual.advance(seconds)
+
+    async def reopen(self) -> P:
+        await self.embedded.stop()
+        self.embedded = self.open()
+        return await self.start()
+
+
+def sqlite_site(pick: Callable[[Embedded], P]) -> "Opener[P]":
+    @asynccontextmanager
+    async def opened(data: Path) -> AsyncIterator[Site[P]]:
+        site = SqliteSite(data, pick)
+        try:
+            await site.start()
+            yield site
+        finally:
+            await site.embedded.stop()
+
+    return opened
+
+
+Opener = Callable[[Path], AbstractAsyncContextManager[Site[P]]]
+
+LOGS: Mapping[str, Opener[Log]] = {"sqlite": sqlite_site(lambda embedded: embedded.log)}
+QUEUES: Mapping[str, Opener[Queue]] = {"sqlite": sqlite_site(lambda e: e.queue("main"))}
+COORDINATIONS: Mapping[str, Opener[Coordination]] = {
+    "sqlite": sqlite_site(lambda embedded: embedded.coordination)
+}
