@@ -71,6 +71,17 @@ def setting(kind: Kind, default: object) -> Any:
     return attrs.field(**options)
 
 
+def options(cls: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+    """The fields of an attrs class that YAML can set, by name; `kind_of` gives their kinds."""
+    return {f.name: f for f in attrs.fields(cls) if "kind" in f.metadata}
+
+
+def kind_of(option: attrs.Attribute[Any]) -> Kind:
+    """The kind that the field was declared with."""
+    kind: Kind = option.metadata["kind"]
+    return kind
+
+
 def _converter(kind: Scalar[T]) -> Callable[[object, attrs.Attribute[T]], T]:
     def convert(value: object, attribute: attrs.Attribute[T]) -> T:
         try:

@@ -44,6 +44,8 @@ def from_mapping(
 def _structure(node: Node, problems: Problems) -> Config:
     if node.value == {} and problems.found:  # the text could not be read: nothing more to say
         problems.raise_any()
+    if node.value is None:
+        node = Node("", node.line, {})
     config = read(Section(Config), node, problems)
     if config is not INVALID:
         check(config, node, problems)

@@ -23,6 +23,8 @@ from .kinds import (
     choice,
     duration,
     integer,
+    kind_of,
+    options,
     rate,
     setting,
     size,
@@ -65,9 +67,8 @@ class Section:
 
     def __repr__(self) -> str:
         shown = (
-            f"{f.name}={MASK if f.name in self.masked else repr(getattr(self, f.name))}"
-            for f in attrs.fields(type(self))
-            if f.name != "masked"
+            f"{name}={MASK if name in self.masked else repr(getattr(self, name))}"
+            for name in options(type(self))
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -82,7 +83,9 @@ def _off(cls: type[Section]) -> dict[str, Kind]:
 
 def _checked(_section: Section, attribute: attrs.Attribute[Any], value: object) -> None:
     """The validator of scalars whose default is not a plain number or text."""
-    attribute.metadata["kind"].read(value)
+    kind = kind_of(attribute)
+    assert isinstance(kind, Scalar)
+    kind.read(value)
 
 
 @frozen(repr=False)
@@ -251,7 +254,6 @@ def _show(kind: Kind, value: Any) -> object:
         return False
     masked: frozenset[str] = getattr(value, "masked", frozenset())
     return {
-        f.name: MASK if f.name in masked else _show(f.metadata["kind"], getattr(value, f.name))
-        for f in attrs.fields(kind.cls)
-        if f.name != "masked"
+        name: MASK if name in masked else _show(kind_of(option), getattr(value, name))
+        for name, option in options(kind.cls).items()
     }

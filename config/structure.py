@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from .kinds import Kind, ListOf, MapOf, Scalar, Section
+from .kinds import Kind, ListOf, MapOf, Scalar, Section, kind_of, options
 from .nodes import Node, join
 from .problems import Problems, describe_value, shorten
 
@@ -69,7 +69,7 @@ def _read_section(kind: Section, node: Node, problems: Problems) -> Any:
         return read(kind, Node(node.path, node.line, {}), problems)
     if not isinstance(node.value, dict):
         return _reject(node, problems, "write a mapping" + " or off" * kind.may_be_off)
-    fields = {field.name: field for field in attrs.fields(kind.cls) if "kind" in field.metadata}
+    fields = options(kind.cls)
     _refuse_unknown(node, fields, problems)
     before = len(problems.found)
     values = {name: _read_field(field, node, problems) for name, field in fields.items()}
@@ -96,11 +96,9 @@ def _build(
 def _secret_fields(cls: type[Any], node: Node) -> frozenset[str]:
     """Fields of `cls` that came from the environment; a section inside hides its own fields."""
     return frozenset(
-        field.name
-        for field in attrs.fields(cls)
-        if field.name in node.value
-        and node.value[field.name].secret
-        and not hides_its_own(field.metadata["kind"])
+        name
+        for name, option in options(cls).items()
+        if name in node.value and node.value[name].secret and not hides_its_own(kind_of(option))
     )
 
 
@@ -114,7 +112,7 @@ def hides_its_own(kind: Kind) -> bool:
 def _read_field(field: attrs.Attribute[Any], node: Node, problems: Problems) -> Any:
     inner = node.value.get(field.name)
     if inner is not None and (inner.value is not None or inner.broken):
-        return read(field.metadata["kind"], inner, problems)
+        return read(kind_of(field), inner, problems)
     if field.default is attrs.NOTHING:
         path = join(node.path, field.name)
         problems.add(path, node.line, "nothing", f"{field.name} is required here")

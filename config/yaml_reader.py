@@ -34,7 +34,9 @@ def read_yaml(text: str, environ: Mapping[str, str], problems: Problems) -> Node
             return empty
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
+        mark = error.problem_mark or error.context_mark
+        # the parser puts the end of the text on a line of its own
+        line = min(mark.line, text.rstrip().count("\n")) + 1 if mark else None
         problems.add("", line, f"invalid YAML ({error.problem or error.context})", "correct it")
         return empty
     except yaml.YAMLError as error:
