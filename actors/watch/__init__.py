@@ -1,1 +1,1 @@
-
+"""Those who look: the console's server. Later canaries."""

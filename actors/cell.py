@@ -1,0 +1,126 @@
+"""The place of an actor in the tree: what stays while incarnations come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from forebay.actors.events import DeadLetter, Dropped
+from forebay.actors.exits import Exit, Normal
+from forebay.actors.mailbox import ActorStopped, Mailbox, MailboxSpec
+from forebay.actors.ref import Ask
+
+if TYPE_CHECKING:
+    from forebay.actors.process import ActorProcess
+    from forebay.actors.system import System
+
+
+@frozen
+class Down:
+    """A monitored actor has ended. `monitor` is what `ctx.monitor` returned; delivered once."""
+
+    monitor: int
+    path: str
+    incarnation: int
+    exit: Exit
+
+
+class Cell:
+    """Mailbox, counters and monitors of one path."""
+
+    __slots__ = (
+        "__weakref__",
+        "asking",
+        "dead_letters",
+        "handled",
+        "incarnation",
+        "last_exit",
+        "mailbox",
+        "path",
+        "process",
+        "system",
+        "watchers",
+    )
+
+    def __init__(self, system: System, path: str, mailbox: MailboxSpec) -> None:
+        self.system = system
+        self.path = path
+        self.mailbox = Mailbox(path, mailbox, self._dropped)
+        self.process: ActorProcess | None = None
+        self.incarnation = 0
+        self.last_exit: Exit | None = None
+        self.handled = 0
+        self.dead_letters = 0
+        self.asking: Cell | None = None
+        self.watchers: dict[tuple[str, int], Cell] | None = None
+
+    def watch(self, watcher: Cell, monitor: int) -> None:
+        """Tell `watcher` once when the current incarnation ends; at once if there is none."""
+        if self.process is None:
+            self._tell_down(watcher, monitor)
+            return
+        if self.watchers is None:
+            self.watchers = {}
+        self.watchers[(watcher.path, monitor)] = watcher
+
+    def unwatch(self, watcher: Cell, monitor: int) -> None:
+        """Undo `watch`; absent is fine."""
+        if self.watchers is not None:
+            self.watchers.pop((watcher.path, monitor), None)
+
+    def ended(self, exit_: Exit) -> None:
+        """The current incarnation is over: remember how, and tell those who watch."""
+        self.process = None
+        self.last_exit = exit_
+        self.asking = None
+        watchers, self.watchers = self.watchers, None
+        for (_, monitor), watcher in (watchers or {}).items():
+            self._tell_down(watcher, monitor)
+
+    def close(self, why: str) -> None:
+        """No incarnation will come again: refuse messages, and let what is queued go."""
+        self.mailbox.close(why)
+        self.clear(why)
+
+    def clear(self, why: str) -> None:
+        """Let everything queued go: asks fail, the rest are dead letters."""
+        for message in self.mailbox.clear():
+            self.dead_letter(message, why)
+
+    def dead_letter(self, message: object, why: str) -> None:
+        """Report a message that reached nobody; a flood is reported by powers of two."""
+        if isinstance(message, Ask):
+            message.fail(ActorStopped(self.path, message.message, why))
+            message = message.message
+        self.dead_letters += 1
+        if self.dead_letters & (self.dead_letters - 1) == 0:
+            self.system.emit(
+                DeadLetter(
+                    at=self.system.now(),
+                    path=self.path,
+                    incarnation=self.incarnation,
+                    message=type(message).__name__,
+                    why=why,
+                    count=self.dead_letters,
+                )
+            )
+
+    def _dropped(self, message: object, why: str) -> None:
+        if isinstance(message, Ask):
+            message.fail(ActorStopped(self.path, message.message, f"the message was dropped ({why})"))
+            message = message.message
+        self.system.emit(
+            Dropped(
+                at=self.system.now(),
+                path=self.path,
+                incarnation=self.incarnation,
+                message=type(message).__name__,
+                why=why,
+            )
+        )
+
+    def _tell_down(self, watcher: Cell, monitor: int) -> None:
+        if watcher.process is not None:
+            exit_ = self.last_exit or Normal("never started")
+            watcher.mailbox.put_system(Down(monitor, self.path, self.incarnation, exit_))

@@ -1,0 +1,66 @@
+"""Named timers of one incarnation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+
+@frozen
+class Fired:
+    """A timer's message on its way; `generation` tells a replaced timer's from the one in force."""
+
+    name: str
+    generation: int
+    message: Any
+
+
+class Timers:
+    """A timer has a name; setting the name again replaces it; all end with the incarnation.
+
+    A fired timer travels in the system lane and is dropped on arrival if it was replaced or cancelled on the way.
+    """
+
+    def __init__(self, post: Callable[[Fired], None]) -> None:
+        self._post = post
+        self._loop = asyncio.get_running_loop()
+        self._handles: dict[str, tuple[asyncio.TimerHandle, int, float | None]] = {}
+        self._generation = 0
+
+    def set(self, name: str, delay: float, message: object, every: float | None = None) -> None:
+        """Deliver `message` in `delay` seconds, and then every `every` seconds after each was handled."""
+        self.cancel(name)
+        self._generation += 1
+        fired = Fired(name, self._generation, message)
+        handle = self._loop.call_later(delay, self._post, fired)
+        self._handles[name] = (handle, self._generation, every)
+
+    def cancel(self, name: str) -> None:
+        """Forget the timer; absent is fine."""
+        entry = self._handles.pop(name, None)
+        if entry is not None:
+            entry[0].cancel()
+
+    def accept(self, fired: Fired) -> bool:
+        """Say whether a fired timer still counts, and forget it if it was to fire once."""
+        entry = self._handles.get(fired.name)
+        if entry is None or entry[1] != fired.generation:
+            return False
+        if entry[2] is None:
+            del self._handles[fired.name]
+        return True
+
+    def rearm(self, fired: Fired) -> None:
+        """After its message was handled: set a repeating timer again, unless the handler changed it."""
+        entry = self._handles.get(fired.name)
+        if entry is not None and entry[1] == fired.generation and entry[2] is not None:
+            self.set(fired.name, entry[2], fired.message, entry[2])
+
+    def clear(self) -> None:
+        """Cancel them all."""
+        for handle, _, _ in self._handles.values():
+            handle.cancel()
+        self._handles.clear()

@@ -1,0 +1,101 @@
+"""What a supervisor knows of one child."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from forebay.actors.cell import Cell
+from forebay.actors.exits import Exit, describe
+from forebay.actors.process import ActorProcess
+from forebay.actors.snapshot import MailboxView, Node, State
+from forebay.supervisors.spec import ChildSpec, SupervisorSpec
+from forebay.supervisors.window import RestartWindow
+
+if TYPE_CHECKING:
+    from forebay.supervisors.supervisor import Supervisor
+
+
+class Child:
+    """The bookkeeping of one place under a supervisor, over all its incarnations."""
+
+    __slots__ = (
+        "cell",
+        "due",
+        "exit",
+        "failures",
+        "incarnation",
+        "last_exit",
+        "path",
+        "process",
+        "restarts",
+        "retry",
+        "spec",
+        "started_at",
+        "state",
+        "window",
+    )
+
+    def __init__(self, spec: ChildSpec, path: str, cell: Cell | None, incarnation: int) -> None:
+        self.spec = spec
+        self.path = path
+        self.cell = cell
+        self.incarnation = incarnation
+        self.state = State.STOPPED
+        self.process: ActorProcess | Supervisor | None = None
+        self.exit: Exit | None = None  # of the current process, once it has ended
+        self.last_exit: Exit | None = None
+        self.started_at: float | None = None
+        self.failures = 0
+        self.restarts = 0
+        self.retry: asyncio.TimerHandle | None = None
+        self.due: object = None  # the retry message that still counts
+        self.window: RestartWindow | None = None
+
+    @property
+    def id(self) -> str:
+        """The child's id under its supervisor."""
+        return self.spec.id
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a process, ended or not, that has not been dealt with."""
+        return self.process is not None
+
+    def cancel_retry(self) -> None:
+        """Forget a planned restart."""
+        if self.retry is not None:
+            self.retry.cancel()
+        self.retry = self.due = None
+
+    def node(self, now: float) -> Node:
+        """Describe this child and what is below it."""
+        supervises = isinstance(self.spec.start, SupervisorSpec)
+        below = self.process.nodes() if self.process is not None and not isinstance(self.process, ActorProcess) else ()
+        return Node(
+            path=self.path,
+            kind="supervisor" if supervises else "actor",
+            state=self.state,
+            incarnation=self.incarnation,
+            restarts=self.restarts,
+            failures=self.failures,
+            next_restart=None if self.retry is None else max(0.0, self.retry.when() - now),
+            last_exit=None if self.last_exit is None else describe(self.last_exit),
+            mailbox=None if self.cell is None else mailbox_view(self.cell),
+            tasks=tuple(self.process.tasks) if isinstance(self.process, ActorProcess) else (),
+            strategy=self.spec.start.strategy.value if isinstance(self.spec.start, SupervisorSpec) else None,
+            children=below,
+        )
+
+
+def mailbox_view(cell: Cell) -> MailboxView:
+    """Describe an actor's mailbox and counters."""
+    box = cell.mailbox
+    return MailboxView(
+        depth=len(box.user),
+        capacity=box.capacity,
+        high_water=max(box.high_water, len(box.user)),
+        handled=cell.handled,
+        dropped=box.dropped,
+        dead_letters=cell.dead_letters,
+    )
