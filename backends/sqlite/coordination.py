@@ -55,9 +55,7 @@ class SqliteCoordination:
         await self._database.run(keys.forget_sessions)
         self._sessions.clear()
         self._changes.open()
-        self._expiry = asyncio.create_task(
-            self._expire_for_ever(), name=f"{self._path.name}: expiry"
-        )
+        self._expiry = asyncio.create_task(self._expire_for_ever(), name=f"{self._path.name}: expiry")
 
     async def stop(self) -> None:
         """End the expiry task, close the file, end its thread. Watchers raise `Unavailable`."""
@@ -124,9 +122,7 @@ class SqliteCoordination:
 
     async def delete(self, key: str) -> None:
         """Remove the key."""
-        await self._database.run(
-            partial(keys.delete, key=key), committed=lambda _: self._changes.notify((key,))
-        )
+        await self._database.run(partial(keys.delete, key=key), committed=lambda _: self._changes.notify((key,)))
 
     async def watch(self, key: str, index: int, wait: float) -> tuple[Entry | None, int]:
         """See the port. Raises `Unavailable` at `stop`."""

@@ -92,9 +92,7 @@ class Database:
         self._ended = asyncio.Event()
         self._fault: BackendError | None = None
         self._closing = False
-        self._thread = threading.Thread(
-            target=self._serve, name=f"forebay-{self._path.name}", daemon=False
-        )
+        self._thread = threading.Thread(target=self._serve, name=f"forebay-{self._path.name}", daemon=False)
         self._thread.start()
         try:
             await self.run(_probe)
@@ -218,9 +216,7 @@ def _commit(connection: sqlite3.Connection, group: Sequence[_Call], path: Path) 
             call.error = fault
 
 
-def _transact(
-    connection: sqlite3.Connection, group: Sequence[_Call], path: Path
-) -> BackendError | None:
+def _transact(connection: sqlite3.Connection, group: Sequence[_Call], path: Path) -> BackendError | None:
     """Return why nothing of the group was kept, or None when it is durable."""
     committing = False
     try:

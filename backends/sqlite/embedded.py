@@ -38,8 +38,7 @@ class FolderLock:
             holder = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
             raise DataFolderInUse(
-                f"{folder} is in use by process {holder}; "
-                "stop that process or choose another data folder"
+                f"{folder} is in use by process {holder}; stop that process or choose another data folder"
             ) from None
         os.ftruncate(self._file, 0)
         os.write(self._file, f"{os.getpid()}\n".encode())

@@ -27,13 +27,10 @@ def translate(error: sqlite3.Error, path: Path, *, committing: bool = False) -> 
     """
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code == sqlite3.SQLITE_FULL:
-        return Full(
-            f"{path}: the disk is full ({error}); free some space, the store goes on by itself"
-        )
+        return Full(f"{path}: the disk is full ({error}); free some space, the store goes on by itself")
     if code in _DAMAGE:
         return StoreCorrupt(
-            f"{path} is damaged or not an SQLite file ({error}); "
-            "move it away or restore it from a backup, then start again"
+            f"{path} is damaged or not an SQLite file ({error}); move it away or restore it from a backup, then start again"
         )
     if code in _ENVIRONMENT:
         kind = UnknownOutcome if committing and code == sqlite3.SQLITE_IOERR else Unavailable

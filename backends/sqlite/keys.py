@@ -49,9 +49,7 @@ def forget_sessions(connection: sqlite3.Connection) -> None:
 
 def read(connection: sqlite3.Connection, key: str) -> Seen:
     """The key as it is."""
-    row = connection.execute(
-        "SELECT value, modify_index, session FROM keys WHERE key = ?", (key,)
-    ).fetchone()
+    row = connection.execute("SELECT value, modify_index, session FROM keys WHERE key = ?", (key,)).fetchone()
     if row is None:
         return Seen(None, NEVER_SET)
     value, index, session = row
@@ -69,13 +67,9 @@ def delete(connection: sqlite3.Connection, key: str) -> None:
         _change(connection, key, "value = NULL, session = NULL")
 
 
-def acquire(
-    connection: sqlite3.Connection, key: str, session: str, value: bytes, now: float
-) -> bool:
+def acquire(connection: sqlite3.Connection, key: str, session: str, value: bytes, now: float) -> bool:
     """Take the lock, or take it again."""
-    row = connection.execute(
-        "SELECT session, locked_until FROM keys WHERE key = ?", (key,)
-    ).fetchone()
+    row = connection.execute("SELECT session, locked_until FROM keys WHERE key = ?", (key,)).fetchone()
     holder, locked_until = row or (None, None)
     if holder not in (None, session) or (locked_until is not None and now < locked_until):
         return False
@@ -92,15 +86,10 @@ def release(connection: sqlite3.Connection, key: str, session: str) -> bool:
     return True
 
 
-def release_all(
-    connection: sqlite3.Connection, session: str, locked_until: float
-) -> tuple[str, ...]:
+def release_all(connection: sqlite3.Connection, session: str, locked_until: float) -> tuple[str, ...]:
     """Release what an ended session held, with its lock delay; return the keys."""
     held = tuple(
-        key
-        for (key,) in connection.execute(
-            "SELECT key FROM keys WHERE session = ? ORDER BY key", (session,)
-        ).fetchall()
+        key for (key,) in connection.execute("SELECT key FROM keys WHERE session = ? ORDER BY key", (session,)).fetchall()
     )
     for key in held:
         _change(connection, key, "session = NULL, locked_until = ?", locked_until)
@@ -115,9 +104,7 @@ def _held_by_any(connection: sqlite3.Connection) -> tuple[str, ...]:
 def _change(connection: sqlite3.Connection, key: str, assignment: str, *values: object) -> None:
     """Apply an assignment to the key's row, made where missing, with the counter's next number."""
     connection.execute("UPDATE changes SET last = last + 1")
-    connection.execute(
-        "INSERT INTO keys (key, modify_index) VALUES (?, 0) ON CONFLICT DO NOTHING", (key,)
-    )
+    connection.execute("INSERT INTO keys (key, modify_index) VALUES (?, 0) ON CONFLICT DO NOTHING", (key,))
     connection.execute(
         f"UPDATE keys SET {assignment}, modify_index = (SELECT last FROM changes) "  # noqa: S608 - ours
         "WHERE key = ?",

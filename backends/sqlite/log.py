@@ -47,9 +47,7 @@ class SqliteLog:
         """Create topics and add partitions; a topic's retention and record limit follow the last
         call.
         """
-        await self._database.run(
-            partial(log_store.ensure, wanted=tuple(topics)), committed=self._learn
-        )
+        await self._database.run(partial(log_store.ensure, wanted=tuple(topics)), committed=self._learn)
 
     def _learn(self, topics: dict[str, TopicSpec]) -> None:
         self._topics = topics

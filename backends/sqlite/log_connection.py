@@ -94,9 +94,7 @@ class SqliteLogConnection:
         self._require_open()
         for partition in offsets:
             self._check(partition)
-        await self._database.run(
-            partial(log_store.commit, topic=self._topic, offsets=dict(offsets))
-        )
+        await self._database.run(partial(log_store.commit, topic=self._topic, offsets=dict(offsets)))
         if self._clock.monotonic() >= self._purge_due:
             await self._purge()
 

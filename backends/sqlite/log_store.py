@@ -43,9 +43,7 @@ SCHEMA = Schema(
 
 _OFFSET_BITS = 40
 FETCH_BYTES = 8 * 1024 * 1024
-_PURGE_STEP = (
-    2_000  # records looked at in one transaction, so that appends get their turn in between
-)
+_PURGE_STEP = 2_000  # records looked at in one transaction, so that appends get their turn in between
 
 
 @frozen
@@ -83,8 +81,7 @@ def ensure(connection: sqlite3.Connection, wanted: Sequence[TopicSpec]) -> dict[
 
 def _write_topic(connection: sqlite3.Connection, spec: TopicSpec, have: int) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO topics (name, partitions, retention, max_record) "
-        "VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO topics (name, partitions, retention, max_record) VALUES (?, ?, ?, ?)",
         (spec.name, spec.partitions, spec.retention, spec.max_record),
     )
     connection.executemany(
@@ -93,9 +90,7 @@ def _write_topic(connection: sqlite3.Connection, spec: TopicSpec, have: int) -> 
     )
 
 
-def append(
-    connection: sqlite3.Connection, records: Sequence[NewRecord], now: int
-) -> tuple[int, ...]:
+def append(connection: sqlite3.Connection, records: Sequence[NewRecord], now: int) -> tuple[int, ...]:
     """Write records of known partitions and return their offsets. `now` is Unix ms."""
     slots: dict[tuple[str, int], _Slot] = {}
     ends: dict[tuple[str, int], int] = {}
@@ -109,9 +104,7 @@ def append(
         rows.append((number, now, record.key, pack(record.headers), record.value))
         offsets.append(ends[place])
         ends[place] += 1
-    connection.executemany(
-        "INSERT INTO records (number, timestamp, key, headers, value) VALUES (?, ?, ?, ?, ?)", rows
-    )
+    connection.executemany("INSERT INTO records (number, timestamp, key, headers, value) VALUES (?, ?, ?, ?, ?)", rows)
     connection.executemany(
         "UPDATE partitions SET next = ? WHERE slot = ?",
         [(end, slots[place].slot) for place, end in ends.items()],
@@ -121,9 +114,7 @@ def append(
 
 def extents(connection: sqlite3.Connection, topic: str) -> dict[int, Extent]:
     """The extent of every partition of a topic."""
-    rows = connection.execute(
-        "SELECT partition, first, next FROM partitions WHERE topic = ? ORDER BY partition", (topic,)
-    )
+    rows = connection.execute("SELECT partition, first, next FROM partitions WHERE topic = ? ORDER BY partition", (topic,))
     return {partition: Extent(first, end) for partition, first, end in rows}
 
 
@@ -160,9 +151,7 @@ def _take(records: Iterator[Record], room: int) -> tuple[tuple[Record, ...], int
     return tuple(taken), room
 
 
-def _scan(
-    connection: sqlite3.Connection, topic: str, partition: int, slot: _Slot, want: Want
-) -> Iterator[Record]:
+def _scan(connection: sqlite3.Connection, topic: str, partition: int, slot: _Slot, want: Want) -> Iterator[Record]:
     rows = connection.execute(
         "SELECT number, timestamp, value, key, headers FROM records "
         "WHERE number >= ? AND number < ? ORDER BY number LIMIT ?",
@@ -202,8 +191,7 @@ def purge(connection: sqlite3.Connection, topic: str, partition: int, before: in
     if end <= slot.first:
         return False
     kept = connection.execute(
-        "SELECT number FROM records WHERE number >= ? AND number < ? AND timestamp >= ? "
-        "ORDER BY number LIMIT 1",
+        "SELECT number FROM records WHERE number >= ? AND number < ? AND timestamp >= ? ORDER BY number LIMIT 1",
         (slot.number(slot.first), slot.number(end), before),
     ).fetchone()
     first = end if kept is None else kept[0] - slot.number(0)

@@ -63,9 +63,7 @@ class SqliteQueue:
         await self._database.stop()
 
     async def _change(self, topic: str, operation: Operation[Change[T]]) -> T:
-        change: Change[T] = await self._database.run(
-            operation, committed=partial(self._announce, topic)
-        )
+        change: Change[T] = await self._database.run(operation, committed=partial(self._announce, topic))
         return change.value
 
     def _announce(self, topic: str, change: Change[object]) -> None:
@@ -80,15 +78,13 @@ class SqliteQueue:
     async def plant(self, topic: str, token: Token) -> Planted:
         """Install the fence. Raises `StaleToken`."""
         epoch = f"{self._random.getrandbits(64):016x}"
-        return await self._database.run(
-            partial(queue_relay.plant, topic=topic, token=token, epoch=epoch)
-        )
+        return await self._database.run(partial(queue_relay.plant, topic=topic, token=token, epoch=epoch))
 
     async def marks(self, topic: str, token: Token) -> Mapping[int, Mark]:
         """The marks of every partition ever written. Raises `StaleToken`, `FenceMissing`."""
         return await self._database.run(partial(queue_relay.marks, topic=topic, token=token))
 
-    async def write(  # noqa: PLR0917 - the port's
+    async def write(
         self,
         topic: str,
         token: Token,
@@ -103,9 +99,7 @@ class SqliteQueue:
         """
         batch = queue_relay.Batch(topic, token, epoch, partition, start, to, tuple(items))
         self._room.require()
-        return await self._change(
-            topic, partial(queue_relay.write, batch=batch, now=self._clock.wall())
-        )
+        return await self._change(topic, partial(queue_relay.write, batch=batch, now=self._clock.wall()))
 
     async def headroom(self) -> float:
         """1: the disk is the limit, and `write` raises `Full` before it is reached."""
@@ -117,22 +111,16 @@ class SqliteQueue:
         """Lease pending jobs by the time they got ready, then by insertion; the cost does not
         depend on the backlog.
         """
-        return await self._database.run(
-            partial(queue_work.claim, topic=topic, lease=lease, limit=limit, now=self._now())
-        )
+        return await self._database.run(partial(queue_work.claim, topic=topic, lease=lease, limit=limit, now=self._now()))
 
-    async def renew(
-        self, topic: str, worker: str, received: int, ttl: float
-    ) -> frozenset[tuple[str, int]]:
+    async def renew(self, topic: str, worker: str, received: int, ttl: float) -> frozenset[tuple[str, int]]:
         """Renew the worker's lease for `ttl` seconds from now. The attempt of a claim given back
         does not count.
         """
         lease_end = self._clock.monotonic() + ttl
         return await self._change(
             topic,
-            partial(
-                queue_work.renew, topic=topic, worker=worker, received=received, lease_end=lease_end
-            ),
+            partial(queue_work.renew, topic=topic, worker=worker, received=received, lease_end=lease_end),
         )
 
     async def end(self, topic: str, worker: str, outcomes: Sequence[Outcome]) -> Sequence[bool]:
@@ -150,15 +138,11 @@ class SqliteQueue:
 
     async def promote(self, topic: str, limit: int) -> Moved:
         """Make due jobs pending."""
-        return await self._change(
-            topic, partial(queue_work.promote, topic=topic, limit=limit, now=self._now())
-        )
+        return await self._change(topic, partial(queue_work.promote, topic=topic, limit=limit, now=self._now()))
 
     async def reap(self, topic: str, limit: int) -> Moved:
         """Take back the jobs of workers whose lease has lapsed."""
-        return await self._change(
-            topic, partial(queue_work.reap, topic=topic, limit=limit, now=self._now())
-        )
+        return await self._change(topic, partial(queue_work.reap, topic=topic, limit=limit, now=self._now()))
 
     async def wait(self, topics: Sequence[str], timeout: float) -> bool:
         """Return True as soon as there is a pending job, False after `timeout` seconds or at
@@ -181,13 +165,9 @@ class SqliteQueue:
         """Jobs by state; a successor that waits for its first to end counts as delayed."""
         return await self._database.run(partial(queue_people.counts, topic=topic))
 
-    async def browse(
-        self, topic: str, state: JobState, limit: int, after: str = ""
-    ) -> Sequence[JobView]:
+    async def browse(self, topic: str, state: JobState, limit: int, after: str = "") -> Sequence[JobView]:
         """Jobs in one state by id; a parked record's id is `<topic>/<partition>/<offset>`."""
-        return await self._database.run(
-            partial(queue_people.browse, topic=topic, state=state, limit=limit, after=after)
-        )
+        return await self._database.run(partial(queue_people.browse, topic=topic, state=state, limit=limit, after=after))
 
     async def resubmit(self, topic: str, ids: Sequence[str]) -> int:
         """Dead jobs to pending; they run whatever else has their dedup id now."""

@@ -12,15 +12,11 @@ from forebay.backends.sqlite.queue_schema import STATES
 
 def counts(connection: sqlite3.Connection, topic: str) -> Counts:
     """Read the counters that the triggers keep."""
-    found = dict(
-        connection.execute("SELECT state, jobs FROM counts WHERE topic = ?", (topic,)).fetchall()
-    )
+    found = dict(connection.execute("SELECT state, jobs FROM counts WHERE topic = ?", (topic,)).fetchall())
     return Counts(**{state.value: found.get(number, 0) for state, number in STATES.items()})
 
 
-def browse(
-    connection: sqlite3.Connection, topic: str, state: JobState, limit: int, after: str
-) -> tuple[JobView, ...]:
+def browse(connection: sqlite3.Connection, topic: str, state: JobState, limit: int, after: str) -> tuple[JobView, ...]:
     """Jobs in one state by id."""
     if state is JobState.PARKED:
         return _parked(connection, topic, limit, after)
@@ -48,12 +44,9 @@ def browse(
     )
 
 
-def _parked(
-    connection: sqlite3.Connection, topic: str, limit: int, after: str
-) -> tuple[JobView, ...]:
+def _parked(connection: sqlite3.Connection, topic: str, limit: int, after: str) -> tuple[JobView, ...]:
     rows = connection.execute(
-        "SELECT id, error, value, parked_at, partition, offset FROM parked "
-        "WHERE topic = ? AND id > ? ORDER BY id LIMIT ?",
+        "SELECT id, error, value, parked_at, partition, offset FROM parked WHERE topic = ? AND id > ? ORDER BY id LIMIT ?",
         (topic, after, limit),
     )
     return tuple(
@@ -73,9 +66,7 @@ def _parked(
     )
 
 
-def resubmit(
-    connection: sqlite3.Connection, topic: str, ids: Sequence[str], now: int
-) -> Change[int]:
+def resubmit(connection: sqlite3.Connection, topic: str, ids: Sequence[str], now: int) -> Change[int]:
     """Dead jobs to pending. A dedup id that another job has meanwhile is dropped: a person asked
     for this run.
     """
@@ -98,10 +89,6 @@ def discard(connection: sqlite3.Connection, topic: str, ids: Sequence[str]) -> i
     """Remove dead jobs and parked records."""
     gone = 0
     for id_ in ids:
-        gone += connection.execute(
-            "DELETE FROM jobs WHERE topic = ? AND id = ? AND state = 4", (topic, id_)
-        ).rowcount
-        gone += connection.execute(
-            "DELETE FROM parked WHERE topic = ? AND id = ?", (topic, id_)
-        ).rowcount
+        gone += connection.execute("DELETE FROM jobs WHERE topic = ? AND id = ? AND state = 4", (topic, id_)).rowcount
+        gone += connection.execute("DELETE FROM parked WHERE topic = ? AND id = ?", (topic, id_)).rowcount
     return gone

@@ -65,9 +65,7 @@ def marks(connection: sqlite3.Connection, topic: str, token: Token) -> dict[int,
 
 
 def _fence(connection: sqlite3.Connection, topic: str) -> tuple[Token, str] | None:
-    row = connection.execute(
-        "SELECT generation, ordinal, epoch FROM topics WHERE topic = ?", (topic,)
-    ).fetchone()
+    row = connection.execute("SELECT generation, ordinal, epoch FROM topics WHERE topic = ?", (topic,)).fetchone()
     return None if row is None else (Token(row[0], row[1]), row[2])
 
 
@@ -90,20 +88,14 @@ def _marks(connection: sqlite3.Connection, topic: str) -> dict[int, Mark]:
         "FROM marks WHERE topic = ? ORDER BY partition",
         (topic,),
     )
-    return {
-        partition: Mark(following, following if held is None else held)
-        for partition, following, held in rows
-    }
+    return {partition: Mark(following, following if held is None else held) for partition, following, held in rows}
 
 
 def write(connection: sqlite3.Connection, batch: Batch, now: int) -> Change[Written]:
     """Write the batch and move the mark. `now` is Unix ms."""
     epoch = _require_fence(connection, batch.topic, batch.token)
     if epoch != batch.epoch:
-        raise FenceMissing(
-            f"topic {batch.topic!r}: the queue's epoch is {epoch}, not {batch.epoch}; "
-            "plant the fence again"
-        )
+        raise FenceMissing(f"topic {batch.topic!r}: the queue's epoch is {epoch}, not {batch.epoch}; plant the fence again")
     _require_mark(connection, batch)
     tally = _Tally()
     for item in batch.items:
@@ -144,9 +136,7 @@ def _park(connection: sqlite3.Connection, batch: Batch, record: ParkedRecord, no
     )
 
 
-def _take(
-    connection: sqlite3.Connection, batch: Batch, job: QueuedJob, now: int, tally: _Tally
-) -> None:
+def _take(connection: sqlite3.Connection, batch: Batch, job: QueuedJob, now: int, tally: _Tally) -> None:
     if _redelivered(connection, batch, job):
         tally.redelivered += 1
         return
@@ -183,9 +173,7 @@ def _redelivered(connection: sqlite3.Connection, batch: Batch, job: QueuedJob) -
     """Whether the instance is here already; then its hold moves to the new offset, unless it has
     ended.
     """
-    row = connection.execute(
-        "SELECT number, state FROM jobs WHERE topic = ? AND id = ?", (batch.topic, job.id)
-    ).fetchone()
+    row = connection.execute("SELECT number, state FROM jobs WHERE topic = ? AND id = ?", (batch.topic, job.id)).fetchone()
     if row is None:
         return False
     if row[1] != DEAD:
@@ -203,9 +191,7 @@ def _first_state(connection: sqlite3.Connection, topic: str, dedup: str | None) 
     """The state of the unfinished job with this dedup id, None where there is none."""
     if dedup is None:
         return None
-    row = connection.execute(
-        f"SELECT state {_SAME_DEDUP} AND follows = 0", (topic, dedup)
-    ).fetchone()
+    row = connection.execute(f"SELECT state {_SAME_DEDUP} AND follows = 0", (topic, dedup)).fetchone()
     return None if row is None else int(row[0])
 
 

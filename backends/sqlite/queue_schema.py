@@ -71,8 +71,8 @@ SCHEMA = Schema(
         CREATE INDEX jobs_ready ON jobs (topic, ready_at, number) WHERE state = 0;
         -- promote
         CREATE INDEX jobs_due ON jobs (topic, ready_at) WHERE state IN (1, 2) AND follows = 0;
-        -- renew, reap
-        CREATE INDEX jobs_lease ON jobs (topic, worker, sequence) WHERE state = 3;
+        -- renew, reap, the answer to a claim
+        CREATE INDEX jobs_lease ON jobs (topic, worker, sequence, ready_at, number) WHERE state = 3;
         -- the settled mark
         CREATE INDEX jobs_hold ON jobs (topic, partition, hold) WHERE hold IS NOT NULL;
         -- at most one unfinished job of a dedup id, and one that follows it

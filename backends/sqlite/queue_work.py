@@ -19,16 +19,11 @@ from forebay.backends.sqlite.change import Change
 from forebay.backends.sqlite.headers import unpack
 from forebay.backends.sqlite.queue_schema import PENDING, RETRYING
 
-CLAIMABLE = (
-    "SELECT number FROM jobs WHERE topic = ? AND state = 0 ORDER BY ready_at, number LIMIT ?"
-)
+CLAIMABLE = "SELECT number FROM jobs WHERE topic = ? AND state = 0 ORDER BY ready_at, number LIMIT ?"
 DUE = (
-    "SELECT number FROM jobs WHERE topic = ? AND state IN (1, 2) AND follows = 0 AND ready_at <= ? "
-    "ORDER BY ready_at LIMIT ?"
+    "SELECT number FROM jobs WHERE topic = ? AND state IN (1, 2) AND follows = 0 AND ready_at <= ? ORDER BY ready_at LIMIT ?"
 )
-LEASED = (
-    "SELECT number FROM jobs WHERE topic = ? AND worker = ? AND state = 3 ORDER BY sequence LIMIT ?"
-)
+LEASED = "SELECT number FROM jobs WHERE topic = ? AND worker = ? AND state = 3 ORDER BY sequence LIMIT ?"
 _HELD = "topic = ? AND id = ? AND state = 3 AND worker = ? AND epoch = ?"
 _SUCCESSOR = "topic = ? AND dedup = ? AND dedup IS NOT NULL AND state <> 4 AND follows = 1"
 _TO_PENDING = "state = 0, worker = NULL, sequence = NULL, epoch = NULL"
@@ -86,13 +81,9 @@ def claimable(connection: sqlite3.Connection, topics: Sequence[str]) -> bool:
     return any(connection.execute(CLAIMABLE, (topic, 1)).fetchone() for topic in topics)
 
 
-def claim(
-    connection: sqlite3.Connection, topic: str, lease: Lease, limit: int, now: Now
-) -> tuple[Claim, ...]:
+def claim(connection: sqlite3.Connection, topic: str, lease: Lease, limit: int, now: Now) -> tuple[Claim, ...]:
     """Lease pending jobs, or repeat the answer to a claim call that was made before."""
-    row = connection.execute(
-        "SELECT sequence FROM workers WHERE topic = ? AND worker = ?", (topic, lease.worker)
-    ).fetchone()
+    row = connection.execute("SELECT sequence FROM workers WHERE topic = ? AND worker = ?", (topic, lease.worker)).fetchone()
     if row is None or lease.sequence > row[0]:
         _lease(connection, topic, lease, limit)
         connection.execute(
@@ -103,9 +94,7 @@ def claim(
 
 
 def _lease(connection: sqlite3.Connection, topic: str, lease: Lease, limit: int) -> None:
-    epoch = connection.execute(
-        "UPDATE topics SET leases = leases + 1 WHERE topic = ? RETURNING leases", (topic,)
-    ).fetchall()
+    epoch = connection.execute("UPDATE topics SET leases = leases + 1 WHERE topic = ? RETURNING leases", (topic,)).fetchall()
     if epoch:  # a topic without a fence never had a job
         connection.execute(
             _CLAIM,
@@ -134,9 +123,7 @@ def renew(
         "UPDATE workers SET lease_end = ? WHERE topic = ? AND worker = ?",
         (lease_end, topic, worker),
     )
-    held = connection.execute(
-        "SELECT id, epoch FROM jobs WHERE topic = ? AND worker = ? AND state = 3", (topic, worker)
-    )
+    held = connection.execute("SELECT id, epoch FROM jobs WHERE topic = ? AND worker = ? AND state = 3", (topic, worker))
     return Change(frozenset(held), readied=given_back)
 
 
@@ -152,9 +139,7 @@ def end(
     return Change(tuple(accepted), readied)
 
 
-def _record(
-    connection: sqlite3.Connection, topic: str, worker: str, outcome: Outcome, now: Now
-) -> int | None:
+def _record(connection: sqlite3.Connection, topic: str, worker: str, outcome: Outcome, now: Now) -> int | None:
     """How many jobs became claimable; None where the lease is not the worker's any more."""
     held = (topic, outcome.id, worker, outcome.epoch)
     match outcome:
@@ -169,18 +154,14 @@ def _record(
     return _start_successor(connection, topic, rows[0][0], now) if rows else None
 
 
-def _retry(
-    connection: sqlite3.Connection, outcome: Retry, held: tuple[object, ...], now: Now
-) -> int | None:
+def _retry(connection: sqlite3.Connection, outcome: Retry, held: tuple[object, ...], now: Now) -> int | None:
     due = now.wall + math.ceil(outcome.delay * 1000)
     state = RETRYING if due > now.wall else PENDING
     found = connection.execute(_RETRY, (state, due, outcome.error, *held)).rowcount
     return int(state == PENDING) if found else None
 
 
-def _start_successor(
-    connection: sqlite3.Connection, topic: str, dedup: str | None, now: Now
-) -> int:
+def _start_successor(connection: sqlite3.Connection, topic: str, dedup: str | None, now: Now) -> int:
     """The first job with this dedup id has ended: the one that followed it takes its place."""
     if dedup is None:
         return 0
@@ -203,8 +184,7 @@ def reap(connection: sqlite3.Connection, topic: str, limit: int, now: Now) -> Ch
     worker.
     """
     lapsed = connection.execute(
-        "SELECT worker FROM workers WHERE topic = ? AND (lease_end IS NULL OR lease_end <= ?) "
-        "ORDER BY worker",
+        "SELECT worker FROM workers WHERE topic = ? AND (lease_end IS NULL OR lease_end <= ?) ORDER BY worker",
         (topic, now.monotonic),
     ).fetchall()
     taken = 0

@@ -56,8 +56,7 @@ def open_store(path: Path, schema: Schema) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     if _is_new(connection):
         connection.executescript(
-            f"BEGIN; {schema.script}; PRAGMA application_id = {schema.mark};"
-            f"PRAGMA user_version = {schema.version}; COMMIT;"
+            f"BEGIN; {schema.script}; PRAGMA application_id = {schema.mark};PRAGMA user_version = {schema.version}; COMMIT;"
         )
     else:
         _check(connection, path, schema)
@@ -74,10 +73,7 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 
 def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     if _pragma(connection, "application_id") != schema.mark:
-        raise StoreCorrupt(
-            f"{path} is not a forebay {schema.kind} store; "
-            "move it away or choose another data folder"
-        )
+        raise StoreCorrupt(f"{path} is not a forebay {schema.kind} store; move it away or choose another data folder")
     found = _pragma(connection, "user_version")
     if found != schema.version:
         raise StoreCorrupt(

@@ -5,9 +5,7 @@ import pytest
 
 def pytest_generate_tests(metafunc):
     if "site" in metafunc.fixturenames:
-        metafunc.parametrize(
-            "opener", metafunc.module.ADAPTERS.values(), ids=metafunc.module.ADAPTERS
-        )
+        metafunc.parametrize("opener", metafunc.module.ADAPTERS.values(), ids=metafunc.module.ADAPTERS)
 
 
 @pytest.fixture

@@ -101,9 +101,7 @@ async def test_a_bad_record_is_refused_before_anything_is_written(log, bad, erro
 async def test_a_record_comes_back_as_it_was_appended(log, site):
     headers = (("a", b"\x00\xff"), ("a", b"again"), ("empty", b""))
     before = site.clock.wall()
-    await log.append(
-        [record(bytes(range(256)), key=b"\x00k", headers=headers), record(b"")], Acks.LEADER
-    )
+    await log.append([record(bytes(range(256)), key=b"\x00k", headers=headers), record(b"")], Acks.LEADER)
     found = (await (await log.connect("jobs")).fetch({0: Want(0, 10)}, 5))[0]
     assert [(r.topic, r.partition, r.offset) for r in found] == [("jobs", 0, 0), ("jobs", 0, 1)]
     assert (found[0].value, found[0].key, found[0].headers) == (
@@ -144,9 +142,7 @@ async def test_fetch_begins_at_the_offset_and_gives_at_most_what_is_wanted(log):
 
 async def test_a_partition_with_nothing_new_is_absent(log):
     await log.append([record(), record(partition=1)], Acks.LEADER)
-    found = await (await log.connect("jobs")).fetch(
-        {0: Want(0, 9), 1: Want(1, 9), 2: Want(0, 9)}, 5
-    )
+    found = await (await log.connect("jobs")).fetch({0: Want(0, 9), 1: Want(1, 9), 2: Want(0, 9)}, 5)
     assert list(found) == [0]
 
 
@@ -191,9 +187,7 @@ async def test_an_answer_is_bounded_and_yet_everything_arrives(log):
         found = await connection.fetch({p: Want(o, 100) for p, o in positions.items()}, 5)
         assert 0 < sum(len(r.value) for rs in found.values() for r in rs) <= 8 * MIB
         for partition, records in found.items():
-            assert [r.offset for r in records] == [
-                positions[partition] + n for n in range(len(records))
-            ]
+            assert [r.offset for r in records] == [positions[partition] + n for n in range(len(records))]
             positions[partition] += len(records)
 
 

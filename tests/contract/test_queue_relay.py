@@ -119,9 +119,7 @@ async def test_a_batch_must_begin_at_the_mark(term):
     await term.write(job("a"))
     for start in (0, 2):
         with pytest.raises(MarkMismatch) as error:
-            await term.queue.write(
-                "jobs", term.token, term.epoch, 0, start, 5, [QueuedJob(start, "b", "t", b"")]
-            )
+            await term.queue.write("jobs", term.token, term.epoch, 0, start, 5, [QueuedJob(start, "b", "t", b"")])
         assert error.value.next == 1
     assert (await term.queue.counts("jobs")).pending == 1
     assert await term.mark() == Mark(1, 0)

@@ -359,9 +359,7 @@ async def one_in_each_state(term, site):
     later = site.clock.wall() + 60_000
     await term.write(*(job(i) for i in ("dead", "retrying", "flying")))
     dead, retrying, _ = await claim(term.queue)
-    await end(
-        term.queue, Dead("dead", dead.epoch, "e1"), Retry("retrying", retrying.epoch, 60, "e2")
-    )
+    await end(term.queue, Dead("dead", dead.epoch, "e1"), Retry("retrying", retrying.epoch, 60, "e2"))
     await term.write(job("pending"), job("delayed", not_before=later))
     await term.write(lambda offset: ParkedRecord(offset, "e3", b"p"))
     return later

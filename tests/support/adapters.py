@@ -78,6 +78,4 @@ Opener = Callable[[Path], AbstractAsyncContextManager[Site[P]]]
 
 LOGS: Mapping[str, Opener[Log]] = {"sqlite": sqlite_site(lambda embedded: embedded.log)}
 QUEUES: Mapping[str, Opener[Queue]] = {"sqlite": sqlite_site(lambda e: e.queue("main"))}
-COORDINATIONS: Mapping[str, Opener[Coordination]] = {
-    "sqlite": sqlite_site(lambda embedded: embedded.coordination)
-}
+COORDINATIONS: Mapping[str, Opener[Coordination]] = {"sqlite": sqlite_site(lambda embedded: embedded.coordination)}

@@ -2,7 +2,6 @@
 
 from forebay.backends.ports import QueuedJob, Token
 
-
 FIRST = Token(1, 1)
 
 
@@ -24,9 +23,7 @@ class Term:
         start = self.next.get(partition, 0)
         placed = [make(start + n) for n, make in enumerate(items)]
         to = start + len(items) if to is None else to
-        written = await self.queue.write(
-            self.topic, self.token, self.epoch, partition, start, to, placed
-        )
+        written = await self.queue.write(self.topic, self.token, self.epoch, partition, start, to, placed)
         self.next[partition] = written.next
         return written
 
