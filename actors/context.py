@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from forebay.actors.events import Noted
+from forebay.actors.exits import Exit
 from forebay.actors.ref import Ask, Caller, Ref
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class SupervisorLike(Protocol):
 
     async def terminate_child(self, child_id: str) -> None:
         """Stop a child and leave it stopped."""
+
+    async def child_ended(self, child_id: str) -> Exit:
+        """Wait until the child's current process has ended; return how."""
 
 
 class Context:

@@ -22,6 +22,7 @@ class Child:
     __slots__ = (
         "cell",
         "due",
+        "ended",
         "exit",
         "failures",
         "incarnation",
@@ -45,6 +46,7 @@ class Child:
         self.process: ActorProcess | Supervisor | None = None
         self.exit: Exit | None = None  # of the current process, once it has ended
         self.last_exit: Exit | None = None
+        self.ended: asyncio.Future[Exit] | None = None  # for those who wait for the current process to end
         self.started_at: float | None = None
         self.failures = 0
         self.restarts = 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from forebay.actors.exits import Exit, Normal
 from forebay.actors.ref import Ref
-from forebay.supervisors.requests import Request, Verb
+from forebay.actors.waiting import until
+from forebay.supervisors.requests import NoSuchChild, Request, Verb
 from forebay.supervisors.spec import ChildSpec, check_child, join
 
 if TYPE_CHECKING:
@@ -50,6 +52,22 @@ class SupervisorRef:
     async def delete_child(self, child_id: str) -> None:
         """Remove a stopped or parked child for good. Raises `WrongChildState`, `NoSuchChild`."""
         await self._ask(Verb.DELETE, child_id)
+
+    async def child_ended(self, child_id: str) -> Exit:
+        """Wait until the child's current process, actor or supervisor, has ended; return how.
+
+        Answers at once, with its last exit, when none runs. Raises `NoSuchChild`.
+        """
+        child = self._supervisor.children.get(child_id)
+        if child is None:
+            raise NoSuchChild(f"{self.path} has no child {child_id!r}")
+        if not child.live or child.exit is not None:
+            return child.last_exit or Normal("never started")
+        if child.ended is None:
+            child.ended = asyncio.get_running_loop().create_future()
+        ended = child.ended
+        await until(ended)
+        return ended.result()
 
     async def _ask(self, verb: Verb, subject: object) -> Any:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

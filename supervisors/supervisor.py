@@ -235,6 +235,9 @@ class Supervisor:
 
         def on_ended(exit_: Exit) -> None:
             child.exit = child.last_exit = exit_
+            ended, child.ended = child.ended, None
+            if ended is not None:
+                ended.set_result(exit_)
             self._emit(Exited if process.started else StartFailed, child, exit=exit_)
             self._post(Ended(child, process))
 
