@@ -1,7 +1,7 @@
 """forebay: the job queue that cannot lock up, and the actor runtime that it stands on.
 
-Everything a program needs is importable from here. Names are looked up when they are first used, so `from forebay import job` in
-a module of handlers loads neither the runtime nor any client library.
+Everything a program needs is importable from here. Names are looked up when they are first used, so a module of handlers that
+says `from forebay import job` loads neither the runtime nor any client library.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _NAMES: Final = {
     "forebay.supervisors.runtime": "Ending Resource Runtime RuntimeFailed RuntimeStartFailed StopReport",
     "forebay.supervisors.spec": "AutoShutdown ChildSpec Exhausted InvalidTree Restart Strategy SupervisorSpec",
 }
-"""Where each public name lives. The imports above, which type checkers read, and `__all__` name the same; a test holds that."""
+"""Where each public name lives; the imports above, which type checkers read, and `__all__` name the same."""
 
 _HOMES: Final = {name: module for module, names in _NAMES.items() for name in names.split()}
 
