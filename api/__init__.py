@@ -1,7 +1,7 @@
 """forebay: the job queue that cannot lock up, and the actor runtime that it stands on.
 
-Everything a program needs is importable from here. Names are looked up when they are first used, so a module of handlers that
-says `from forebay import job` loads neither the runtime nor any client library.
+Everything a program needs is importable from here. Names are looked up when they are first used, so a module of handlers
+that says `from forebay import job` loads neither the runtime nor any client library.
 """
 
 from __future__ import annotations
