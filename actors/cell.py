@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from forebay.actors.ask import Ask
 from forebay.actors.events import DeadLetter, Dropped
 from forebay.actors.exits import Exit, Normal
 from forebay.actors.mailbox import ActorStopped, Mailbox, MailboxSpec
-from forebay.actors.ref import Ask
 
 if TYPE_CHECKING:
     from forebay.actors.process import ActorProcess
@@ -53,7 +53,7 @@ class Cell:
         self.handled = 0
         self.dead_letters = 0
         self.asking: Cell | None = None
-        self.watchers: dict[tuple[str, int], Cell] | None = None
+        self.watchers: dict[tuple[Cell, int], None] | None = None
 
     def watch(self, watcher: Cell, monitor: int) -> None:
         """Tell `watcher` once when the current incarnation ends; at once if there is none."""
@@ -62,12 +62,12 @@ class Cell:
             return
         if self.watchers is None:
             self.watchers = {}
-        self.watchers[(watcher.path, monitor)] = watcher
+        self.watchers[(watcher, monitor)] = None
 
     def unwatch(self, watcher: Cell, monitor: int) -> None:
         """Undo `watch`; absent is fine."""
         if self.watchers is not None:
-            self.watchers.pop((watcher.path, monitor), None)
+            self.watchers.pop((watcher, monitor), None)
 
     def ended(self, exit_: Exit) -> None:
         """The current incarnation is over: remember how, and tell those who watch."""
@@ -75,7 +75,7 @@ class Cell:
         self.last_exit = exit_
         self.asking = None
         watchers, self.watchers = self.watchers, None
-        for (_, monitor), watcher in (watchers or {}).items():
+        for watcher, monitor in watchers or ():
             self._tell_down(watcher, monitor)
 
     def close(self, why: str) -> None:

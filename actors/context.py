@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from forebay.actors.ask import Ask, Caller
 from forebay.actors.events import Noted
 from forebay.actors.exits import Exit
-from forebay.actors.ref import Ask, Caller, Ref
+from forebay.actors.ref import Ref
 
 if TYPE_CHECKING:
     from random import Random
 
+    from forebay.actors.cell import Cell
     from forebay.actors.process import ActorProcess
 
 
@@ -40,7 +42,7 @@ class Context:
         self._cell = process.cell
         self._system = process.cell.system
         self._random: Random | None = None
-        self._monitors: dict[int, str] = {}
+        self._monitors: dict[int, Cell] = {}
         self._next_monitor = 0
         self.asked: Ask | None = None
 
@@ -166,15 +168,15 @@ class Context:
     def monitor(self, ref: Ref[Any]) -> int:
         """Receive one `Down` when the actor's current incarnation ends; at once if none runs. Returns its number."""
         self._next_monitor += 1
-        self._monitors[self._next_monitor] = ref.path
-        self._system.cell(ref.path).watch(self._cell, self._next_monitor)
+        watched = self._monitors[self._next_monitor] = ref.place
+        watched.watch(self._cell, self._next_monitor)
         return self._next_monitor
 
     def demonitor(self, monitor: int) -> None:
         """Take a monitor back; its `Down` will not arrive, even if it was on its way."""
-        path = self._monitors.pop(monitor, None)
-        if path is not None and (cell := self._system.find(path)) is not None:
-            cell.unwatch(self._cell, monitor)
+        watched = self._monitors.pop(monitor, None)
+        if watched is not None:
+            watched.unwatch(self._cell, monitor)
 
     def expects(self, monitor: int) -> bool:
         """Consume a `Down`: True exactly once for a monitor that stands."""

@@ -3,6 +3,10 @@
 Why not an anyio or asyncio queue: an actor has exactly one reader, so a wake-up is one future and a message is one append.
 The system lane (stop, timers, monitors, exits) is read before the user lane and is never full, because each of its senders
 has at most one message of a kind there. The user lane is bounded always.
+
+Room is given by turns. When the reader takes a message while somebody waits, the first in line gets a turn: the place is
+reserved for it until it has put its message or has left, so nobody who comes later can take it. `limit` is the capacity
+less what is reserved, which keeps the test on the fast path at one comparison.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import Any
 
 from attrs import frozen
 
+from forebay.actors.ask import Ask
 from forebay.actors.exits import ActorError
 from forebay.actors.waiting import until
 from forebay.config.values import Overflow
@@ -68,6 +73,7 @@ class Mailbox:
         "limit",
         "on_drop",
         "path",
+        "reserved",
         "room",
         "spec",
         "system",
@@ -79,8 +85,8 @@ class Mailbox:
         self.path = path
         self.spec = spec
         self.capacity = spec.capacity
-        # What `put` may append below without a second look; a coalescing lane always looks for a twin.
-        self.limit = 0 if spec.overflow is Overflow.COALESCE else spec.capacity
+        self.reserved = 0
+        self.limit = 0
         self.user: deque[Any] = deque()
         self.system: deque[Any] | None = None
         self.waiter: asyncio.Future[None] | None = None
@@ -89,6 +95,7 @@ class Mailbox:
         self.high_water = 0
         self.dropped = 0
         self.on_drop = on_drop
+        self._set_limit()
 
     # --- writing
 
@@ -109,11 +116,13 @@ class Mailbox:
     async def put_wait(self, message: object, deadline: float | None = None) -> None:
         """Take a message, waiting for room under `block` and `coalesce`; first come, first served.
 
-        Raises `MailboxFull` when the loop's time reaches `deadline`.
+        Raises `MailboxFull` when the loop's time reaches `deadline`. Cancelled, it has put nothing.
         """
-        while len(self.user) >= self.capacity and self.closed is None and self._must_wait(message):
+        if self.free <= 0 and self.closed is None and self._must_wait(message):
             await self._wait_for_room(message, deadline)
         self.put(message)
+        if self.room:
+            self.make_room()  # a turn that ended in a twin's place left its own free
 
     def put_system(self, message: object) -> None:
         """Take a system message; never refused while the actor lives."""
@@ -128,6 +137,11 @@ class Mailbox:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    @property
+    def free(self) -> int:
+        """How many messages could be put now."""
+        return self.capacity - len(self.user) - self.reserved
+
     def _must_wait(self, message: object) -> bool:
         return self.waits_for_room and (self.spec.key is None or self._twin(message) is None)
 
@@ -138,7 +152,7 @@ class Mailbox:
         if overflow is Overflow.COALESCE and (twin := self._twin(message)) is not None:
             self._drop(self.user[twin], "coalesce")
             self.user[twin] = message
-        elif len(self.user) < self.capacity:
+        elif self.free > 0:
             self.user.append(message)
         elif overflow is Overflow.DROP_OLDEST:
             self._drop(self.user.popleft(), "drop_oldest")
@@ -149,9 +163,12 @@ class Mailbox:
             raise MailboxFull(self.path, self.capacity, message)
 
     def _twin(self, message: object) -> int | None:
+        key = self._key(message)
+        return next((i for i, queued in enumerate(self.user) if self._key(queued) == key), None)
+
+    def _key(self, message: object) -> object:
         assert self.spec.key is not None
-        key = self.spec.key(message)
-        return next((i for i, queued in enumerate(self.user) if self.spec.key(queued) == key), None)
+        return self.spec.key(message.message if isinstance(message, Ask) else message)
 
     def _drop(self, message: object, why: str) -> None:
         self.dropped += 1
@@ -166,28 +183,33 @@ class Mailbox:
             in_time = await until(turn, deadline)
         except asyncio.CancelledError:
             self._leave_line(turn)
+            self.make_room()  # had its turn come, it is the next one's
             raise
+        self._leave_line(turn)
         if not in_time:
-            self._leave_line(turn)
             raise MailboxFull(self.path, self.capacity, message)
 
     def _leave_line(self, turn: asyncio.Future[None]) -> None:
         assert self.room is not None
-        if turn in self.room:
-            self.room.remove(turn)
+        if turn.done():
+            self.reserved -= 1
+            self._set_limit()
         else:
-            self.make_room()  # its turn had come: pass it on
+            self.room.remove(turn)
+
+    def _set_limit(self) -> None:
+        """What may be appended below without a second look; a coalescing lane always looks for a twin."""
+        closed = self.closed is not None or self.spec.overflow is Overflow.COALESCE
+        self.limit = 0 if closed else self.capacity - self.reserved
 
     # --- reading
 
     def make_room(self) -> None:
-        """Give a turn to those who wait for room, as many as there is room for."""
-        free = self.capacity - len(self.user) if self.closed is None else len(self.room or ())
-        while self.room and free > 0:
-            turn = self.room.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                free -= 1
+        """Give turns to those who wait for room, as many as there is room for; to all when the mailbox has closed."""
+        while self.room and (self.free > 0 or self.closed is not None):
+            self.room.popleft().set_result(None)
+            self.reserved += 1
+        self._set_limit()
 
     async def wait(self) -> None:
         """Return when either lane may have something. One reader only."""
@@ -200,8 +222,12 @@ class Mailbox:
         """Take no more user messages; those who wait for room are refused. What is queued stays."""
         if self.closed is None:
             self.closed = why
-            self.limit = 0
             self.make_room()
+
+    def open(self) -> None:
+        """Take messages again: the next incarnation may come."""
+        self.closed = None
+        self._set_limit()
 
     def clear(self) -> list[Any]:
         """Empty the user lane and return what was in it."""

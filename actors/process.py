@@ -21,6 +21,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from forebay.actors.actor import Actor
+from forebay.actors.ask import Ask
 from forebay.actors.cell import Cell, Down
 from forebay.actors.context import Context, SupervisorLike
 from forebay.actors.events import Zombie
@@ -35,7 +36,7 @@ from forebay.actors.exits import (
     StartTimeout,
     UnexpectedCancellation,
 )
-from forebay.actors.ref import ActorDied, Ask, owner
+from forebay.actors.ref import ActorDied, owner
 from forebay.actors.timers import Fired, Timers
 from forebay.actors.waiting import until
 
@@ -111,7 +112,7 @@ class ActorProcess:
         self._ladder: asyncio.TimerHandle | None = None
         self._rung = 0
         self._cause: BaseException | str | None = None
-        self._adopted: set[Ask] = set()
+        self._adopted: dict[Ask, None] = {}
         self._on_started = on_started
         self._on_ended = on_ended
 
@@ -266,6 +267,7 @@ class ActorProcess:
         busy.add(self)
         while True:
             if mailbox.system:
+                self._message = None
                 leaving = await self._on_system(mailbox.system.popleft(), actor) or leaving
                 if leaving is not None and not self.limits.drain:
                     return leaving
@@ -293,6 +295,7 @@ class ActorProcess:
 
     async def _give_way(self) -> None:
         mailbox = self.cell.mailbox
+        self._message = None
         mailbox.high_water = max(mailbox.high_water, len(mailbox.user))
         await asyncio.sleep(0)
 
@@ -357,8 +360,8 @@ class ActorProcess:
 
     def adopt(self, ask: Ask) -> None:
         """Answer for an ask beyond its handler."""
-        self._adopted.add(ask)
-        ask.future.add_done_callback(lambda _: self._adopted.discard(ask))
+        self._adopted[ask] = None
+        ask.future.add_done_callback(lambda _: self._adopted.pop(ask, None))
 
     def _begin_end(self, exit_: Exit) -> None:
         """Fix what the end must not change: no timer fires any more, and the message in hand is spoken for."""
@@ -397,6 +400,7 @@ class ActorProcess:
         if self.cell.mailbox.system is not None:
             self.cell.mailbox.system.clear()
         self.cell.mailbox.waiter = None
+        self.cell.mailbox.open()  # draining had closed it; what comes now is for the next incarnation
         self.cell.ended(exit_)
         self._on_ended(exit_)
 

@@ -6,11 +6,14 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from forebay.actors.ask import Ask, Caller
 from forebay.actors.exits import ActorError, Exit, describe
 from forebay.actors.mailbox import ActorStopped, Mailbox, MailboxFull
 
 if TYPE_CHECKING:
     from forebay.actors.cell import Cell
+
+__all__ = ["ActorDied", "Ask", "AskCycle", "AskTimeout", "Caller", "Ref", "owner"]
 
 M = TypeVar("M", contravariant=True)
 
@@ -42,35 +45,6 @@ class ActorDied(ActorError):
         self.path, self.exit = path, exit_
 
 
-class Caller:
-    """The asking side of one ask. Reply once; a reply that comes too late vanishes."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, future: asyncio.Future[Any]) -> None:
-        self.future = future
-
-    def reply(self, value: object) -> None:
-        """Answer with a value."""
-        if not self.future.done():
-            self.future.set_result(value)
-
-    def fail(self, error: Exception) -> None:
-        """Answer with an error, which `ask` raises."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class Ask(Caller):
-    """An ask in the mailbox: the message and where its reply goes."""
-
-    __slots__ = ("message",)
-
-    def __init__(self, message: object, future: asyncio.Future[Any]) -> None:
-        super().__init__(future)
-        self.message = message
-
-
 class Ref(Generic[M]):
     """The address of an actor, good across restarts. Messages of one sender arrive in the order sent."""
 
@@ -97,8 +71,13 @@ class Ref(Generic[M]):
     @property
     def alive(self) -> bool:
         """Whether an incarnation runs now. By the time you look, it may have changed."""
+        return self.place.process is not None
+
+    @property
+    def place(self) -> Cell:
+        """The cell that stands at this path now, or the last that did. For the runtime."""
         self._current()
-        return self._cell.process is not None
+        return self._cell
 
     def tell(self, message: M) -> None:
         """Deliver now, or raise `MailboxFull` or `ActorStopped` with the message."""
@@ -127,19 +106,22 @@ class Ref(Generic[M]):
         messages; `AskCycle` at once where the wait would be for ever; and whatever the actor answered with `fail`.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        deadline = loop.time() + timeout
+        mailbox = self._current()
         asker = self._begin_asking()
-        expiry = loop.call_later(timeout, self._expire, future, timeout)
+        expiry: asyncio.TimerHandle | None = None
         try:
-            ask = Ask(message, future)
-            mailbox = self._current()
+            ask = Ask(message, loop.create_future())
             if len(mailbox.user) < mailbox.limit:
                 mailbox.put(ask)
             else:
-                await self._squeeze_in(ask, loop.time() + timeout, timeout)
-            return await future
+                await self._squeeze_in(ask, deadline, timeout)
+            # Only now: a reply future that nobody awaits must not be given an error.
+            expiry = loop.call_at(deadline, self._expire, ask.future, timeout)
+            return await ask.future
         finally:
-            expiry.cancel()
+            if expiry is not None:
+                expiry.cancel()
             if asker is not None:
                 asker.asking = None
 

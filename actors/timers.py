@@ -9,12 +9,13 @@ from typing import Any
 from attrs import frozen
 
 
-@frozen
+@frozen(eq=False)
 class Fired:
-    """A timer's message on its way; `generation` tells a replaced timer's from the one in force."""
+    """A timer's message on its way. Its identity tells a timer in force from one that was replaced, also from one of an
+    earlier incarnation.
+    """
 
     name: str
-    generation: int
     message: Any
 
 
@@ -27,16 +28,14 @@ class Timers:
     def __init__(self, post: Callable[[Fired], None]) -> None:
         self._post = post
         self._loop = asyncio.get_running_loop()
-        self._handles: dict[str, tuple[asyncio.TimerHandle, int, float | None]] = {}
-        self._generation = 0
+        self._handles: dict[str, tuple[asyncio.TimerHandle, Fired, float | None]] = {}
 
     def set(self, name: str, delay: float, message: object, every: float | None = None) -> None:
         """Deliver `message` in `delay` seconds, and then every `every` seconds after each was handled."""
         self.cancel(name)
-        self._generation += 1
-        fired = Fired(name, self._generation, message)
+        fired = Fired(name, message)
         handle = self._loop.call_later(delay, self._post, fired)
-        self._handles[name] = (handle, self._generation, every)
+        self._handles[name] = (handle, fired, every)
 
     def cancel(self, name: str) -> None:
         """Forget the timer; absent is fine."""
@@ -47,7 +46,7 @@ class Timers:
     def accept(self, fired: Fired) -> bool:
         """Say whether a fired timer still counts, and forget it if it was to fire once."""
         entry = self._handles.get(fired.name)
-        if entry is None or entry[1] != fired.generation:
+        if entry is None or entry[1] is not fired:
             return False
         if entry[2] is None:
             del self._handles[fired.name]
@@ -56,7 +55,7 @@ class Timers:
     def rearm(self, fired: Fired) -> None:
         """After its message was handled: set a repeating timer again, unless the handler changed it."""
         entry = self._handles.get(fired.name)
-        if entry is not None and entry[1] == fired.generation and entry[2] is not None:
+        if entry is not None and entry[1] is fired and entry[2] is not None:
             self.set(fired.name, entry[2], fired.message, entry[2])
 
     def clear(self) -> None:
