@@ -1,0 +1,56 @@
+"""`forebay enqueue`: post one job to a running runtime."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from forebay.commands.ends import WrongUse, told
+from forebay.commands.place import data_folder, of_running
+
+
+@click.command()
+@click.argument("type_", metavar="TYPE")
+@click.argument("args", metavar="[ARGS]", default="{}")
+@click.option("--id", "id_", help="Idempotency key: the same id again is the same job.")
+@click.option("--dedup", help="Dedup id: dropped while another job with it waits. `true`: hash of type and ARGS.")
+@click.option("--delay", type=float, help="Seconds before it may run.")
+@click.option("--key", help="Ordering key: jobs of one key go to one partition.")
+@click.option("--topic", help="The topic; by default the first of the configuration.")
+@of_running
+def enqueue(
+    type_: str,
+    args: str,
+    id_: str | None,
+    dedup: str | None,
+    delay: float | None,
+    key: str | None,
+    topic: str | None,
+    config: Path | None,
+    data: Path | None,
+) -> None:
+    """Post a job of TYPE with the JSON text ARGS, `-` for standard input, to a running runtime.
+
+    Returns when the job is durable in the log; prints its id and where it is. ARGS reach the handler byte for byte.
+    """
+    with told():
+        from forebay.commands.control import Control  # noqa: PLC0415 - help must not wait for it
+
+        raw = sys.stdin.buffer.read() if args == "-" else args.encode(errors="surrogateescape")
+        fields = {"type": type_, "id": id_, "dedup": True if dedup == "true" else dedup, "delay": delay, "key": key}
+        body = _document({name: value for name, value in fields.items() if value is not None}, raw)
+        query = {} if topic is None else {"topic": topic}
+        answer = Control(data_folder(config, data)).post("/v1/jobs", body, **query)
+    click.echo(f"{answer['id']} {answer['topic']}/{answer['partition']}/{answer['offset']}")
+
+
+def _document(fields: dict[str, object], raw: bytes) -> bytes:
+    """The fields with the bytes of `raw` as `args`, unchanged. ARGS that are no JSON value are refused here."""
+    try:
+        json.loads(raw)
+    except ValueError as error:
+        raise WrongUse(f'ARGS are not JSON: {error}; quote them for the shell, like \'{{"to": "ann"}}\'') from None
+    return json.dumps(fields).encode()[:-1] + b', "args": ' + raw + b"}"

@@ -1,0 +1,73 @@
+"""Events as log lines: `time level event path=... incarnation=... detail="..."`, one line each (logfmt)."""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from datetime import UTC, datetime
+from typing import Final
+
+from forebay.actors.events import (
+    DeadLetter,
+    Dropped,
+    Escalated,
+    Event,
+    Exited,
+    HandlerStuck,
+    LoopLag,
+    Parked,
+    Started,
+    StartFailed,
+    Zombie,
+)
+from forebay.actors.exits import Exit, Failed, Normal, Shutdown
+
+_PLAIN: Final = re.compile(r"[\w./:@\[\]+-]+\Z", re.ASCII)
+_WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WARNINGS: Final = (DeadLetter, Dropped, HandlerStuck, LoopLag)
+_ERRORS: Final = (Escalated, Parked, Zombie)
+
+
+def line_of(event: Event, now: int, *, verbose: bool) -> str | None:
+    """Return the line for an event at `now` (Unix ms); None for one that is logged only when `verbose`."""
+    level = level_of(event)
+    if level == "debug" and not verbose:
+        return None
+    at = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    fields = {"path": event.path, "incarnation": str(event.incarnation), "detail": event.detail()}
+    if level == "error" and (trace := _traceback(event)):
+        fields["traceback"] = trace
+    words = [f"{name}={_quoted(value)}" for name, value in fields.items() if value not in {"", "0"}]
+    return " ".join([at, level, _name(event), *words])
+
+
+def level_of(event: Event) -> str:
+    """Return debug, info, warning or error."""
+    if isinstance(event, Exited | StartFailed):
+        return _level_of_exit(event.exit)
+    if isinstance(event, Started):
+        return "debug" if event.incarnation == 1 else "info"
+    if isinstance(event, _ERRORS):
+        return "error"
+    return "warning" if isinstance(event, _WARNINGS) else "info"
+
+
+def _level_of_exit(exit_: Exit) -> str:
+    if isinstance(exit_, Normal | Shutdown):
+        return "debug"
+    return "warning" if isinstance(exit_, Failed) and exit_.environment else "error"
+
+
+def _name(event: Event) -> str:
+    """`RestartScheduled` -> `restart_scheduled`."""
+    return _WORDS.sub("_", type(event).__name__).lower()
+
+
+def _quoted(value: str) -> str:
+    return value if _PLAIN.match(value) else json.dumps(value, ensure_ascii=False)
+
+
+def _traceback(event: Event) -> str:
+    exit_ = event.exit if isinstance(event, Exited | StartFailed) else None
+    return "".join(traceback.format_exception(exit_.error)) if isinstance(exit_, Failed) else ""
