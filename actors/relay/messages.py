@@ -4,6 +4,7 @@ partition_consumer --Locate--> redis_writer --Located--> partition_consumer
 partition_consumer --Pull----> kafka_connection --Pulled | Missed--> partition_consumer
 partition_consumer --Take----> rate_limiter --Permits--> partition_consumer
 partition_consumer --Write---> redis_writer --BatchWritten | Rewind--> partition_consumer
+partition_consumer --Progress> kafka_connection
 redis_writer --TermRefused--> topic_lock
 """
 
@@ -72,9 +73,10 @@ class Pull:
 
 @frozen
 class Pulled:
-    """At least one record, in offset order."""
+    """At least one record, in offset order, from a pull at `offset`."""
 
     partition: int
+    offset: int
     records: Sequence[Record] = field(repr=False)
 
 
@@ -124,6 +126,14 @@ class BatchWritten:
 @frozen
 class Rewind:
     """The queue's mark is elsewhere; go on from `next`. Nothing of the range was written."""
+
+    partition: int
+    next: int
+
+
+@frozen
+class Progress:
+    """All records below `next` are in the queue: to be committed to the log, for lag tools and retention."""
 
     partition: int
     next: int

@@ -1,0 +1,97 @@
+"""Winning a topic's lock: wait until it is free, take it, and make sure that it is ours (design: Terms)."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final
+
+from attrs import frozen
+
+from forebay.actors.context import Context
+from forebay.actors.relay.outage import Outage
+from forebay.backends.errors import SessionGone
+from forebay.backends.ports import Coordination
+
+WATCH: Final = 300.0
+"""Seconds that one watch of a held lock waits for a change."""
+
+MIN_RETRY: Final = 0.1
+"""Seconds before a lock that is free and yet not given is tried again, at least: its lock delay ends without a sign."""
+
+
+def lock_key(topic: str) -> str:
+    """Return the key of a topic's lock."""
+    return f"forebay/locks/{topic}"
+
+
+@frozen
+class Held:
+    """The lock, verified. `index` is its ModifyIndex at acquisition, `renewed_at` when the last good renewal was sent."""
+
+    session: str
+    index: int
+    renewed_at: float
+
+
+@frozen
+class Candidacy:
+    """Who wants which lock, and on which terms. Times are seconds."""
+
+    topic: str
+    instance: str
+    ttl: float
+    lock_delay: float
+    rank_delay: float
+
+
+class Campaign:
+    """One incarnation's way to the lock. `session` is what must be destroyed in the end; None before there is one.
+
+    A session exists only from the moment the lock looks free: who waits in line costs coordination one watch.
+    """
+
+    def __init__(self, ctx: Context, coordination: Coordination, candidacy: Candidacy, outage: Outage) -> None:
+        self._ctx = ctx
+        self._coordination = coordination
+        self._candidacy = candidacy
+        self._outage = outage
+        self._key = lock_key(candidacy.topic)
+        self.session: str | None = None
+
+    async def win(self) -> Held:
+        """Return when the lock is ours, however long that takes."""
+        index, wait = 0, WATCH
+        while True:
+            entry, index = await self._outage.call(partial(self._coordination.watch, self._key, index, wait))
+            if entry is not None and entry.session is not None:
+                wait = WATCH
+                continue
+            await asyncio.sleep(self._candidacy.rank_delay)
+            held = await self._attempt()
+            if held is not None:
+                return held
+            wait = max(self._candidacy.lock_delay, MIN_RETRY)
+
+    async def _attempt(self) -> Held | None:
+        """Try once. None: somebody else has it, or it is in its lock delay, or our session has lapsed meanwhile."""
+        call, port, wanted = self._outage.call, self._coordination, self._candidacy
+        session = self.session = await call(
+            partial(port.create_session, f"forebay-{wanted.topic}", wanted.ttl, wanted.lock_delay)
+        )
+        try:
+            if await call(partial(port.acquire, self._key, session, wanted.instance.encode())):
+                renewed_at = await call(partial(self._renew, session))
+                entry = await call(partial(port.get, self._key))
+                if entry is not None and entry.session == session:
+                    return Held(session, entry.modify_index, renewed_at)
+            await call(partial(port.destroy_session, session))
+        except SessionGone:
+            pass
+        self.session = None
+        return None
+
+    async def _renew(self, session: str) -> float:
+        sent = self._ctx.now()
+        await self._coordination.renew_session(session)
+        return sent

@@ -1,0 +1,174 @@
+"""The connection of one topic to its log: one client, one fetch at a time, its own liveness probe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from attrs import define, frozen
+
+from forebay.actors.actor import Actor
+from forebay.actors.context import Context
+from forebay.actors.exits import Exit
+from forebay.actors.relay.messages import BrokerGone, Missed, Progress, Pull, Pulled
+from forebay.actors.relay.replies import answer
+from forebay.actors.relay.within import within
+from forebay.actors.waiting import until
+from forebay.backends.errors import Unavailable
+from forebay.backends.ports import Extent, Log, LogConnection, OutOfRange, Record, Want
+
+FETCH_WAIT: Final = 5.0
+"""Seconds that one fetch waits for records."""
+
+COMMIT_INTERVAL: Final = 5.0
+"""Seconds between commits of the relay's progress; they are advisory."""
+
+LAST_COMMIT: Final = 1.0
+"""Seconds that the last commit may take when the actor ends."""
+
+Found = Mapping[int, Sequence[Record] | OutOfRange]
+
+
+@frozen
+class CommitDue:
+    """Commit what has progressed."""
+
+
+@define(eq=False)
+class Waiting:
+    """A pull that has no answer yet. `owed_since`: when a probe first saw that there is one (monotonic seconds)."""
+
+    pull: Pull
+    owed_since: float | None = None
+
+
+class KafkaConnection(Actor[Pull | Progress | CommitDue]):
+    """Answers each `Pull` with `Pulled` or `Missed`; the last pull of a partition counts.
+
+    Exits with `BrokerGone` when the log is `Unavailable`, when a probe has had no answer for `silence_limit` seconds, or
+    when a pull that could be answered has not been for as long: a client can stop consuming without a word (aiokafka
+    issues 983, 1154). Probes every `probe_interval` seconds.
+    """
+
+    def __init__(self, *, topic: str, log: Log, probe_interval: float, silence_limit: float) -> None:
+        self._topic = topic
+        self._log = log
+        self._probe_interval = probe_interval
+        self._silence_limit = silence_limit
+        self._waiting: dict[int, Waiting] = {}
+        self._pulled = asyncio.Event()
+        self._lingering: asyncio.Task[Found] | None = None
+        self._progress: dict[int, int] = {}
+        self._connection: LogConnection
+
+    async def on_start(self, ctx: Context) -> None:
+        try:
+            self._connection = await within(self._silence_limit, self._log.connect(self._topic))
+        except Unavailable as error:
+            raise BrokerGone(f"no connection to topic {self._topic!r}: {error}") from error
+        ctx.run("fetch", self._fetch_for_ever())
+        ctx.run("probe", self._probe_for_ever(ctx))
+        ctx.every("commit", COMMIT_INTERVAL, CommitDue())
+
+    async def on_message(self, ctx: Context, message: Pull | Progress | CommitDue) -> None:
+        if isinstance(message, Pull):
+            self._waiting[message.partition] = Waiting(message)
+            self._pulled.set()
+            if self._lingering is not None:
+                self._lingering.cancel()  # it waits without this want; positions are explicit, so nothing is lost
+        elif isinstance(message, Progress):
+            self._progress[message.partition] = message.next
+        elif self._progress and not ctx.running("commit"):
+            ctx.run("commit", self._commit(COMMIT_INTERVAL))
+
+    async def on_stop(self, ctx: Context, exit_: Exit) -> None:  # noqa: ARG002 - every end is alike
+        ctx.cancel("fetch")
+        await self._commit(LAST_COMMIT)
+        await self._connection.close()
+
+    # --- fetching
+
+    async def _fetch_for_ever(self) -> None:
+        try:
+            while True:
+                if not self._waiting:
+                    await self._pulled.wait()
+                await self._fetch()
+        except Unavailable as error:
+            raise BrokerGone(f"fetching from topic {self._topic!r}: {error}") from error
+
+    async def _fetch(self) -> None:
+        """Take what is there for all who wait; only if there is nothing, wait for it.
+
+        A fetch that would return at once is never interrupted, or a stream of pulls could keep one from its answer.
+        """
+        self._pulled.clear()
+        waiting = dict(self._waiting)
+        wants = {partition: Want(held.pull.offset, held.pull.max_records) for partition, held in waiting.items()}
+        found = await self._connection.fetch(wants, 0.0)
+        if not found and not self._pulled.is_set():
+            found = await self._linger(wants)
+        for partition, records in found.items():
+            if self._waiting.get(partition) is waiting[partition]:
+                del self._waiting[partition]
+                self._answer(waiting[partition].pull, records)
+
+    async def _linger(self, wants: Mapping[int, Want]) -> Found:
+        """Fetch until there is something, the time is up or somebody else pulls."""
+        self._lingering = asyncio.get_running_loop().create_task(self._until_found(wants))
+        try:
+            await until(self._lingering)
+        finally:
+            lingering, self._lingering = self._lingering, None
+            lingering.cancel()
+        return {} if lingering.cancelled() else lingering.result()
+
+    async def _until_found(self, wants: Mapping[int, Want]) -> Found:
+        return await self._connection.fetch(wants, FETCH_WAIT)
+
+    @staticmethod
+    def _answer(pull: Pull, found: Sequence[Record] | OutOfRange) -> None:
+        if isinstance(found, OutOfRange):
+            answer(pull.reply_to, Missed(pull.partition, pull.offset, found.extent))
+        else:
+            answer(pull.reply_to, Pulled(pull.partition, pull.offset, found))
+
+    # --- liveness
+
+    async def _probe_for_ever(self, ctx: Context) -> None:
+        answered = ctx.now()
+        while True:
+            await asyncio.sleep(self._probe_interval)
+            left = answered + self._silence_limit - ctx.now()
+            try:
+                extents = await within(max(left, 0.0), self._connection.extents())
+            except Unavailable as error:
+                if ctx.now() - answered >= self._silence_limit:
+                    raise BrokerGone(f"no broker of topic {self._topic!r} for {self._silence_limit:g} s: {error}") from error
+            else:
+                answered = ctx.now()
+                self._look_for_stalled(answered, extents)
+
+    def _look_for_stalled(self, now: float, extents: Mapping[int, Extent]) -> None:
+        for partition, waiting in self._waiting.items():
+            extent = extents.get(partition)
+            if extent is None or waiting.pull.offset == extent.end:
+                waiting.owed_since = None
+            elif waiting.owed_since is None:
+                waiting.owed_since = now
+            elif now - waiting.owed_since >= self._silence_limit:
+                raise BrokerGone(
+                    f"{self._topic}/{partition}: nothing came from offset {waiting.pull.offset} for"
+                    f" {now - waiting.owed_since:g} s, and the log holds {extent.start} to {extent.end}"
+                )
+
+    # --- progress
+
+    async def _commit(self, limit: float) -> None:
+        offsets, self._progress = self._progress, {}
+        if offsets:
+            try:
+                await within(limit, self._connection.commit(offsets))
+            except Unavailable:
+                self._progress = offsets | self._progress  # the next commit brings it

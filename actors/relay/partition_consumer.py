@@ -1,0 +1,159 @@
+"""The consumer of one partition: pull, decode, take permits, write, and again. One batch at a time."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import frozen
+
+from forebay.actors.actor import Actor
+from forebay.actors.context import Context
+from forebay.actors.relay.messages import (
+    BatchWritten,
+    Locate,
+    Located,
+    Missed,
+    Permits,
+    Progress,
+    Pull,
+    Pulled,
+    Rewind,
+    Take,
+    Term,
+    Write,
+)
+from forebay.backends.ports import ParkedRecord, QueuedJob, Record
+from forebay.jobs import Undecodable, decode
+
+TRUNCATED_RETRY: Final = 1.0
+"""Seconds between looks whether a log that was cut below our mark has grown back."""
+
+
+class Step(enum.Enum):
+    """What the consumer waits for."""
+
+    LOCATED = "located"
+    RECORDS = "records"
+    PERMITS = "permits"
+    WRITTEN = "written"
+
+
+@frozen
+class PullAgain:
+    """Look once more at a log that ended below our mark."""
+
+
+Message = Located | Pulled | Missed | Permits | BatchWritten | Rewind | PullAgain
+
+
+class PartitionConsumer(Actor[Message]):
+    """Moves one partition's records into the queue, in order, from where the queue's mark stands.
+
+    Every answer is compared with what was asked for last, so one that was meant for an earlier incarnation does nothing.
+    A record that can never be a job is parked with the reason. Offsets that the log no longer holds are skipped by a
+    range without jobs, which keeps the marks contiguous, and noted: `gap` for records removed in between, `expired` for
+    those that retention took before they were relayed. A log that ends below the mark is noted as `truncated`, and the
+    consumer waits for it to reach the mark again; finding out what the cut took needs checkpoints, which no log of this
+    version has.
+    """
+
+    def __init__(
+        self,
+        *,
+        term: Term,
+        partition: int,
+        batch: int,
+        rate_limiter: str,
+        kafka_connection: str,
+        redis_writer: str,
+    ) -> None:
+        self._term = term
+        self._partition = partition
+        self._batch = batch
+        self._rate_limiter = rate_limiter
+        self._kafka_connection = kafka_connection
+        self._redis_writer = redis_writer
+        self._step = Step.LOCATED
+        self._next = 0
+        self._known = True
+        self._truncated = False
+        self._write: Write | None = None
+
+    async def on_start(self, ctx: Context) -> None:
+        await ctx.lookup(self._redis_writer).send(Locate(self._partition, ctx.ref))
+
+    async def on_message(self, ctx: Context, message: Message) -> None:
+        match message, self._step:
+            case Located(next=place), Step.LOCATED:
+                self._known = place is not None
+                await self._pull(ctx, place or 0)
+            case Pulled(offset=offset, records=records), Step.RECORDS if offset == self._next:
+                await self._take(ctx, records)
+            case Missed(offset=offset), Step.RECORDS if offset == self._next:
+                await self._missed(ctx, message)
+            case Permits(count=count), Step.PERMITS if self._write and count == len(self._write.items):
+                await self._send_write(ctx)
+            case BatchWritten(next=place), Step.WRITTEN if self._write and place == self._write.to:
+                self._known = True
+                await ctx.lookup(self._kafka_connection).send(Progress(self._partition, place))
+                await self._pull(ctx, place)
+            case Rewind(next=place), Step.WRITTEN:
+                ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
+                await self._pull(ctx, place)
+            case PullAgain(), Step.RECORDS:
+                await self._pull(ctx, self._next)
+
+    async def _pull(self, ctx: Context, offset: int) -> None:
+        self._step, self._next, self._write = Step.RECORDS, offset, None
+        await ctx.lookup(self._kafka_connection).send(Pull(self._partition, offset, self._batch, ctx.ref))
+
+    async def _take(self, ctx: Context, records: Sequence[Record]) -> None:
+        self._truncated = False
+        to = records[-1].offset + 1
+        if missing := to - self._next - len(records):
+            ctx.note("gap", partition=self._partition, from_=self._next, to=to, records=missing)
+        self._write = self._range(ctx, to, [read(record) for record in records])
+        self._step = Step.PERMITS
+        await ctx.lookup(self._rate_limiter).send(Take(len(records), ctx.ref))
+
+    async def _send_write(self, ctx: Context) -> None:
+        assert self._write is not None
+        self._step = Step.WRITTEN
+        await ctx.lookup(self._redis_writer).send(self._write)
+
+    def _range(self, ctx: Context, to: int, items: Sequence[QueuedJob | ParkedRecord]) -> Write:
+        return Write(self._partition, self._next, to, items, ctx.ref)
+
+    async def _missed(self, ctx: Context, missed: Missed) -> None:
+        start = missed.extent.start
+        if self._next > missed.extent.end:
+            if not self._truncated:
+                self._truncated = True
+                ctx.note("truncated", partition=self._partition, mark=self._next, end=missed.extent.end)
+            ctx.timer("truncated", TRUNCATED_RETRY, PullAgain())
+        elif self._known and self._next < start:
+            ctx.note("expired", partition=self._partition, from_=self._next, to=start, records=start - self._next)
+            self._write = self._range(ctx, start, ())
+            await self._send_write(ctx)
+        else:
+            await self._pull(ctx, start)
+
+
+def read(record: Record) -> QueuedJob | ParkedRecord:
+    """Return the job in a record, its arguments untouched, or the record parked with the reason why there is none."""
+    try:
+        job = decode(record.topic, record.partition, record.offset, record.timestamp, record.value, record.headers)
+    except Undecodable as error:
+        return ParkedRecord(record.offset, error.reason, record.value, record.headers)
+    return QueuedJob(
+        offset=job.offset,
+        id=job.id,
+        type=job.type,
+        args=job.args,
+        enqueued_at=job.enqueued_at,
+        not_before=job.not_before,
+        dedup=job.dedup,
+        headers=job.headers,
+    )

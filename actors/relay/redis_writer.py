@@ -1,0 +1,115 @@
+"""The writer of one term: batches into the queue, each range once, for as long as the term is the right one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from forebay.actors.actor import Actor
+from forebay.actors.context import Context
+from forebay.actors.relay.messages import BatchWritten, Locate, Located, Rewind, Term, TermRefused, Write
+from forebay.actors.relay.outage import RETRY, Outage
+from forebay.actors.relay.replies import answer
+from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
+from forebay.backends.ports import ParkedRecord, Queue, QueuedJob
+from forebay.config.values import Backoff
+
+MAX_JOBS: Final = 1000
+"""Items in one write (design: Marks)."""
+
+MAX_BYTES: Final = 1 << 20
+"""Bytes in one write, unless a single item has more (design: Marks)."""
+
+Item = QueuedJob | ParkedRecord
+
+
+class RedisWriter(Actor[Locate | Write]):
+    """Serves `Locate` and `Write`: those of one partition in order, those of different partitions side by side.
+
+    While the queue is `Unavailable` or `Full` it holds what it has and tries for ever; consumers get no answer and stop
+    pulling (row R5). If the queue refuses the term, `topic_lock` is told and the request stays without an answer: the
+    term is about to end. Notes `queue_away` and `queue_back`.
+    """
+
+    def __init__(self, *, term: Term, queue: Queue, topic_lock: str, backoff: Backoff = RETRY) -> None:
+        self._term = term
+        self._queue = queue
+        self._topic_lock = topic_lock
+        self._backoff = backoff
+        self._lanes: dict[int, asyncio.Queue[Locate | Write]] = {}
+        self._outage: Outage
+
+    async def on_start(self, ctx: Context) -> None:
+        self._outage = Outage(ctx, "queue", self._backoff)
+
+    async def on_message(self, ctx: Context, message: Locate | Write) -> None:
+        lane = self._lanes.get(message.partition)
+        if lane is None:
+            lane = self._lanes[message.partition] = asyncio.Queue()
+            ctx.run(f"partition {message.partition}", self._serve(ctx, lane))
+        lane.put_nowait(message)  # bounded by its consumer, which waits for each answer
+
+    async def _serve(self, ctx: Context, lane: asyncio.Queue[Locate | Write]) -> None:
+        while True:
+            request = await lane.get()
+            try:
+                reply = await (self._locate(request) if isinstance(request, Locate) else self._write(request))
+            except (StaleToken, FenceMissing) as refusal:
+                forgot = isinstance(refusal, FenceMissing)
+                await ctx.lookup(self._topic_lock).send(TermRefused(self._term.token, forgot, str(refusal)))
+            else:
+                answer(request.reply_to, reply)
+
+    async def _locate(self, request: Locate) -> Located:
+        marks = await self._outage.call(partial(self._queue.marks, self._term.topic, self._term.token))
+        mark = marks.get(request.partition)
+        return Located(None if mark is None else mark.next)
+
+    async def _write(self, request: Write) -> BatchWritten | Rewind:
+        start = request.start
+        for to, items in split(request.items, request.to):
+            try:
+                await self._write_range(request.partition, start, to, items)
+            except MarkMismatch as mismatch:
+                return Rewind(request.partition, mismatch.next)
+            start = to
+        return BatchWritten(request.partition, request.to)
+
+    async def _write_range(self, partition: int, start: int, to: int, items: Sequence[Item]) -> None:
+        """Write one range, as often as it takes. A try without an answer may have taken effect; the mark then tells."""
+        tries = 0
+
+        async def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            term = self._term
+            await self._queue.write(term.topic, term.token, term.epoch, partition, start, to, items)
+
+        try:
+            await self._outage.call(attempt)
+        except MarkMismatch as mismatch:
+            if tries == 1 or mismatch.next != to:
+                raise
+
+
+def split(items: Sequence[Item], to: int) -> Iterator[tuple[int, Sequence[Item]]]:
+    """Cut a range, which ends at `to`, into writes of at most MAX_JOBS items and MAX_BYTES bytes, or one item.
+
+    Yields the end of each and its items, in order; each begins where the one before ends.
+    """
+    begin = size = 0
+    for position, item in enumerate(items):
+        more = item_size(item)
+        if position > begin and (position - begin == MAX_JOBS or size + more > MAX_BYTES):
+            yield item.offset, items[begin:position]
+            begin, size = position, 0
+        size += more
+    yield to, items[begin:]
+
+
+def item_size(item: Item) -> int:
+    """Return the bytes that an item brings: its content and its headers."""
+    content = item.args if isinstance(item, QueuedJob) else item.value
+    return len(content) + sum(len(name) + len(value) for name, value in item.headers)
