@@ -11,6 +11,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from support.clock import ManualClock
+from support.inline import InlineEmbedded
 
 from forebay.backends.ports import Clock, Coordination, Log, Queue
 from forebay.backends.sqlite import Embedded, open_embedded
@@ -61,10 +62,17 @@ class SqliteSite(Site[P]):
         return await self.start()
 
 
-def sqlite_site(pick: Callable[[Embedded], P]) -> "Opener[P]":
+class InlineSite(SqliteSite[P]):
+    """The same without threads, as tests on virtual time have it."""
+
+    def open(self) -> InlineEmbedded:
+        return InlineEmbedded(self.data, self.manual, Random(7))
+
+
+def sqlite_site(pick: Callable[[Embedded], P], kind: type[SqliteSite[P]] = SqliteSite) -> "Opener[P]":
     @asynccontextmanager
     async def opened(data: Path) -> AsyncIterator[Site[P]]:
-        site = SqliteSite(data, pick)
+        site = kind(data, pick)
         try:
             await site.start()
             yield site
@@ -76,6 +84,11 @@ def sqlite_site(pick: Callable[[Embedded], P]) -> "Opener[P]":
 
 Opener = Callable[[Path], AbstractAsyncContextManager[Site[P]]]
 
-LOGS: Mapping[str, Opener[Log]] = {"sqlite": sqlite_site(lambda embedded: embedded.log)}
-QUEUES: Mapping[str, Opener[Queue]] = {"sqlite": sqlite_site(lambda e: e.queue("main"))}
-COORDINATIONS: Mapping[str, Opener[Coordination]] = {"sqlite": sqlite_site(lambda embedded: embedded.coordination)}
+
+def both(pick: Callable[[Embedded], P]) -> Mapping[str, Opener[P]]:
+    return {"sqlite": sqlite_site(pick), "inline": sqlite_site(pick, InlineSite)}
+
+
+LOGS: Mapping[str, Opener[Log]] = both(lambda embedded: embedded.log)
+QUEUES: Mapping[str, Opener[Queue]] = both(lambda embedded: embedded.queue("main"))
+COORDINATIONS: Mapping[str, Opener[Coordination]] = both(lambda embedded: embedded.coordination)
