@@ -199,6 +199,18 @@ async def test_a_lease_that_is_renewed_is_not_reaped(term, site):
         assert (await term.queue.reap("jobs", 10)).count == 0
 
 
+async def test_a_claim_renews_the_workers_lease_and_never_shortens_it(term, site):
+    await term.write(job("a"), job("b"), job("c"))
+    await claim(term.queue, 1, limit=1, ttl=10)
+    await site.advance(8)
+    await claim(term.queue, 2, limit=1, ttl=10)
+    await claim(term.queue, 3, limit=1, ttl=1)
+    await site.advance(8)
+    assert (await term.queue.reap("jobs", 10)).count == 0
+    await site.advance(2)
+    assert (await term.queue.reap("jobs", 10)).count == 3
+
+
 async def test_a_lapsed_workers_jobs_run_elsewhere_under_a_new_epoch(term, site):
     await term.write(job("a"))
     (old,) = await claim(term.queue, ttl=10)

@@ -92,6 +92,13 @@ async def test_an_answer_comes_after_the_commit(database, tmp_path):
     other.close()
 
 
+async def test_every_commit_is_synced(database):
+    def modes(connection):
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+
+    assert await database.run(modes) == ["wal", 2]  # 2 is FULL: a power cut takes nothing that was answered
+
+
 async def test_a_failing_operation_undoes_itself_and_no_other(database):
     def half(connection):
         connection.execute("INSERT INTO t VALUES ('half', 1)")
