@@ -1,5 +1,6 @@
 """What the workers' roles say to one another.
 
+worker_slot --SlotStarted--> lease_keeper            a new incarnation; what an earlier one held is over
 dispatcher --ask Enrol--> lease_keeper               who we are, and where the claim sequences stand
 dispatcher --ReportIn--> worker_slot --SlotFree--> dispatcher
 dispatcher --Claimed--> lease_keeper                 before the jobs are handed out
@@ -7,17 +8,18 @@ dispatcher --Assign--> worker_slot
 worker_slot --Finished--> lease_keeper               the outcome, to be recorded
 worker_slot --SlotFree--> dispatcher
 lease_keeper --LeaseLost--> worker_slot              stop: the job is no longer yours
+
+A job is assigned to one incarnation of a slot, never to a path alone: whatever is in a mailbox when a slot restarts, the
+keeper and the slot agree on which runs of it are over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from attrs import field, frozen
 
-from forebay.actors.ref import Ref
-from forebay.backends.ports import Claim, Outcome
+from forebay.backends.ports import Claim, Outcome, Release
 
 
 @frozen
@@ -35,49 +37,62 @@ class Enrolled:
 
 @frozen
 class ReportIn:
-    """A dispatcher has started: tell it whether you are free, now and whenever you become so."""
+    """A dispatcher has started: tell it if you are free. (What becomes free later says so by itself.)"""
 
-    dispatcher: Ref[Any]
+
+@frozen
+class SlotStarted:
+    """This incarnation of a slot begins, with nothing in hand."""
+
+    slot: str
+    incarnation: int
 
 
 @frozen
 class SlotFree:
-    """This slot can take a job."""
+    """This incarnation of a slot can take a job."""
 
     slot: str
+    incarnation: int
 
 
 @frozen
 class Assignment:
-    """Which slot got which lease."""
+    """Which incarnation of which slot got which lease."""
 
     slot: str
+    incarnation: int
     id: str
     epoch: int
 
 
 @frozen
 class Claimed:
-    """The answer to claim call `sequence` on `topic` has arrived, and will be handed out like this."""
+    """The answer to claim call `sequence` of `worker` on `topic` has arrived, and is handed out like this.
 
+    `returned` found no free slot and goes back.
+    """
+
+    worker: str
     topic: str
     sequence: int
     assignments: tuple[Assignment, ...]
+    returned: tuple[Release, ...] = ()
 
 
 @frozen
 class Assign:
-    """Run this."""
+    """Run this, if you are that incarnation."""
 
+    incarnation: int
     claim: Claim = field(repr=False)
 
 
 @frozen
 class Finished:
-    """A handler has ended; record it."""
+    """An assigned job has ended, or was not begun; record it."""
 
     topic: str
-    slot: str
     outcome: Outcome
 
 

@@ -1,0 +1,198 @@
+"""Holds the leases of a pool of slots, and records what became of their jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from forebay.actors.actor import Actor
+from forebay.actors.cell import Down
+from forebay.actors.context import Context
+from forebay.actors.exits import Exit, Normal, Shutdown, describe
+from forebay.actors.mailbox import ActorStopped, MailboxFull
+from forebay.actors.work.messages import Assignment, Claimed, Enrol, Enrolled, Finished, LeaseLost, SlotStarted
+from forebay.actors.work.topic_lease import TopicLease
+from forebay.backends.errors import Unavailable
+from forebay.backends.ports import Outcome, Queue, Release, Retry
+from forebay.config.values import Backoff
+from forebay.jobs.ids import new_ulid
+
+BATCH: Final = 1000
+"""Outcomes recorded in one call."""
+
+ANY_SEQUENCE: Final = 2**53 - 1
+"""A sequence that no claim call reaches."""
+
+
+@frozen
+class Lapsed:
+    """No renewal has come through for as long as a lease lasts."""
+
+    topic: str
+
+
+class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed]):
+    """One life of a worker pool, as the queues see it (rows Q2, Q6).
+
+    `routes` says which queue holds which topic; `instance` names this process; `ttl` (seconds) is how long a job is held
+    without a renewal. The worker's name is new in each incarnation: what an earlier one held lapses and is reaped.
+
+    While jobs of a topic are held, its lease is renewed every `ttl` / 3. A job that the queue no longer counts as ours, and
+    every job once no renewal has come through for `ttl`, is lost: its slot is told to stop. Outcomes wait for an absent
+    queue as long as it takes. At a stop all are recorded, and claims that nobody received go back; the child spec needs
+    `drain=True`, so that what the slots said last is read first.
+
+    Renewals never name the last sequence received, which the queue takes as leave to give later claims back: they run
+    beside the dispatcher's calls, and one that is overtaken by a claim's answer would take back jobs that run already.
+    Nothing needs it: a claim whose answer was lost is repeated, by the dispatcher or by its successor, and at the end of a
+    life, when no dispatcher is left, the last renewal does name it.
+    """
+
+    def __init__(self, *, routes: Mapping[str, Queue], instance: str, ttl: float, backoff: Backoff) -> None:
+        self._routes = routes
+        self._instance = instance
+        self._ttl = ttl
+        self._backoff = backoff
+        self._leases = {topic: TopicLease(topic) for topic in routes}
+        self._over: dict[str, int] = {}  # per slot the newest incarnation that is known to have ended
+        self._worker = ""
+
+    async def on_start(self, ctx: Context) -> None:
+        """Choose a name and begin to look after every topic."""
+        self._worker = f"{self._instance}.{ctx.incarnation}.{new_ulid(ctx.wall(), ctx.random)}"
+        for lease in self._leases.values():
+            ctx.run(f"renew {lease.topic}", self._renew(ctx, lease))
+            ctx.run(f"record {lease.topic}", self._record(ctx, lease))
+
+    async def on_message(self, ctx: Context, message: Enrol | SlotStarted | Claimed | Finished | Down | Lapsed) -> None:
+        """Keep the books; the tasks beside do the talking to the queues."""
+        match message:
+            case Finished(topic=topic, outcome=outcome):
+                self._finished(ctx, self._leases[topic], outcome)
+            case Claimed(worker=worker) if worker == self._worker:
+                self._claimed(ctx, message)
+            case Enrol():
+                ctx.reply(Enrolled(self._worker, {lease.topic: lease.received for lease in self._leases.values()}))
+            case SlotStarted(slot=slot, incarnation=incarnation):
+                self._slot_started(ctx, slot, incarnation)
+            case Down(path=slot, incarnation=incarnation, exit=exit_):
+                orderly = isinstance(exit_, Normal | Shutdown)
+                error = None if orderly else f"the worker slot crashed ({describe(exit_)})"
+                self._slot_over(ctx, slot, incarnation, error)
+            case Lapsed(topic=topic):
+                self._lapsed(ctx, self._leases[topic])
+
+    async def on_stop(self, ctx: Context, exit_: Exit) -> None:  # noqa: ARG002
+        """Record what is still to be recorded; at an orderly end give back what was claimed and never received."""
+        for lease in self._leases.values():
+            await lease.recorded.wait()
+        if isinstance(exit_, Normal | Shutdown):
+            for topic, lease in self._leases.items():
+                # a queue that is away now lets the lease lapse by itself
+                with contextlib.suppress(Unavailable):
+                    await self._routes[topic].renew(topic, self._worker, lease.received, self._ttl)
+
+    # --- books
+
+    def _claimed(self, ctx: Context, claimed: Claimed) -> None:
+        lease = self._leases[claimed.topic]
+        lease.received = max(lease.received, claimed.sequence)
+        for release in claimed.returned:
+            lease.give_back(release)
+        for assignment in claimed.assignments:
+            if assignment.incarnation <= self._over.get(assignment.slot, 0):
+                lease.give_back(Release(assignment.id, assignment.epoch))  # it never reached the slot
+            else:
+                lease.take(assignment)
+        if not lease.valid and lease.running:
+            self._extend(ctx, lease, self._ttl)
+
+    def _finished(self, ctx: Context, lease: TopicLease, outcome: Outcome) -> None:
+        if not lease.end(outcome):
+            ctx.note("outcome_unknown", topic=lease.topic, job=outcome.id, outcome=type(outcome).__name__)
+
+    def _slot_started(self, ctx: Context, slot: str, incarnation: int) -> None:
+        self._slot_over(ctx, slot, incarnation - 1, "the worker slot crashed")
+        try:
+            ctx.monitor(ctx.lookup(slot))
+        except LookupError:  # taken out of the tree since
+            self._slot_over(ctx, slot, incarnation, None)
+
+    def _slot_over(self, ctx: Context, slot: str, incarnation: int, error: str | None) -> None:
+        """Incarnations of a slot have ended: what they ran may be tried again (`error`), or was not begun (None)."""
+        self._over[slot] = max(incarnation, self._over.get(slot, 0))
+        for lease in self._leases.values():
+            for gone in lease.forget(lambda a: a.slot == slot and a.incarnation <= incarnation):
+                lease.give_back(_outcome(gone, error))
+                if error is not None:
+                    ctx.note("job_interrupted", topic=lease.topic, job=gone.id, slot=slot)
+
+    def _lapsed(self, ctx: Context, lease: TopicLease) -> None:
+        lease.valid = False
+        self._lose(ctx, lease, lease.forget(lambda _: True))
+
+    def _lose(self, ctx: Context, lease: TopicLease, lost: Sequence[Assignment]) -> None:
+        for assignment in lost:
+            ctx.note("lease_lost", topic=lease.topic, job=assignment.id, slot=assignment.slot)
+            # a slot that cannot take the message has ended, or its outcome will be refused
+            with contextlib.suppress(ActorStopped, MailboxFull, LookupError):
+                ctx.lookup(assignment.slot).tell(LeaseLost(lease.topic, assignment.id, assignment.epoch))
+
+    def _extend(self, ctx: Context, lease: TopicLease, seconds: float) -> None:
+        """The lease stands for `seconds` from now, unless it is extended again."""
+        lease.valid = True
+        ctx.timer(f"lapse {lease.topic}", seconds, Lapsed(lease.topic))
+
+    # --- tasks, one of each per topic
+
+    async def _renew(self, ctx: Context, lease: TopicLease) -> None:
+        failures = 0
+        while True:
+            await lease.occupied.wait()
+            sent, known = ctx.now(), frozenset(lease.running)
+            try:
+                held = await self._routes[lease.topic].renew(lease.topic, self._worker, ANY_SEQUENCE, self._ttl)
+            except Unavailable:
+                failures += 1
+                await asyncio.sleep(min(self._backoff.delay(failures, ctx.random), self._ttl / 6))
+                continue
+            failures = 0
+            self._extend(ctx, lease, max(0.0, sent + self._ttl - ctx.now()))
+            gone = known - held
+            self._lose(ctx, lease, lease.forget(lambda a, gone=gone: (a.id, a.epoch) in gone))  # type: ignore[misc]
+            await asyncio.sleep(self._ttl / 3)
+
+    async def _record(self, ctx: Context, lease: TopicLease) -> None:
+        failures = 0
+        while True:
+            await lease.unrecorded.wait()
+            batch = lease.batch(BATCH)
+            try:
+                accepted = await self._routes[lease.topic].end(lease.topic, self._worker, batch)
+            except Unavailable:
+                failures += 1
+                await asyncio.sleep(self._backoff.delay(failures, ctx.random))
+                continue
+            lease.done(batch)
+            self._note_recorded(ctx, lease.topic, batch, accepted, repeated=failures > 0)
+            failures = 0
+
+    @staticmethod
+    def _note_recorded(
+        ctx: Context, topic: str, batch: Sequence[Outcome], accepted: Sequence[bool], *, repeated: bool
+    ) -> None:
+        """One event per batch. What a repeated call refuses may have been recorded by the call before it."""
+        judged = zip(batch, accepted, strict=True)
+        kinds = Counter(type(outcome).__name__.lower() if ok else "refused" for outcome, ok in judged)
+        ctx.note("recorded", topic=topic, repeated=repeated, **dict(sorted(kinds.items())))
+
+
+def _outcome(gone: Assignment, error: str | None) -> Outcome:
+    if error is None:
+        return Release(gone.id, gone.epoch)
+    return Retry(gone.id, gone.epoch, 0.0, error)
