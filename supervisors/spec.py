@@ -7,6 +7,7 @@ exits that the environment causes, which never use up a budget.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -146,8 +147,8 @@ def join(path: str, child_id: str) -> str:
 
 
 def _problems(spec: SupervisorSpec, path: str) -> Iterator[str]:
-    ids = [child.id for child in spec.children]
-    for twice in sorted({child_id for child_id in ids if ids.count(child_id) > 1}):
+    counts = Counter(child.id for child in spec.children)
+    for twice in sorted(child_id for child_id, count in counts.items() if count > 1):
         yield f"{path}: two children have the id {twice!r}; ids are unique under one supervisor"
     if spec.exhausted is Exhausted.PARK and spec.strategy.group:
         yield f"{path}: 'park' would leave half of a {spec.strategy.value} group running; use it with one_for_one or dynamic"
