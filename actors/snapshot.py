@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from typing import Any
 
+import cattrs
 from attrs import field, frozen
 
 
@@ -65,3 +67,13 @@ class Node:
     def find(self, path: str) -> Node | None:
         """Return the node at `path`, or None."""
         return next((node for node in self.walk() if node.path == path), None)
+
+
+def to_plain(node: Node) -> Any:
+    """The node and everything below it as dictionaries, lists and texts, to be written as JSON."""
+    return cattrs.unstructure(node)
+
+
+def from_plain(plain: Any) -> Node:
+    """What `to_plain` was given."""
+    return cattrs.structure(plain, Node)

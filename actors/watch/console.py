@@ -1,0 +1,195 @@
+"""The console's HTTP API: health, tree, events and jobs, for people and for the CLI (docs/http.md).
+
+It only looks, but for `resubmit` and `discard`. Those take JSON and nothing else: a page of another site cannot send that
+type without asking first, and nobody here says yes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
+
+import attrs
+from attrs import frozen
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from forebay.actors import problems
+from forebay.actors.bodies import Bodies, require_json
+from forebay.actors.events import Event, EventStream, Noted
+from forebay.actors.problems import Problem
+from forebay.actors.snapshot import Node, State, to_plain
+from forebay.actors.web import web_app
+from forebay.backends.errors import BackendError
+from forebay.backends.ports import JobState, JobView, Queue
+
+MAX_JOBS: Final = 1000
+"""Jobs in one answer, and ids in one request."""
+
+EVENTS_KEPT: Final = 1000
+"""Events that wait for a slow reader of `/events`; older ones are dropped and counted."""
+
+
+def console_app(
+    *,
+    tree: Callable[[], Node],
+    events: EventStream,
+    queues: Mapping[str, Queue],
+    hosts: frozenset[str] | None = None,
+) -> ASGIApp:
+    """The app of the console: `console_routes` and nothing else.
+
+    `hosts` are the names that a request may call this server by, None for any (a Unix socket): a page that got a name of
+    its own to point here (DNS rebinding) is refused.
+    """
+    return web_app(console_routes(tree=tree, events=events, queues=queues), hosts=hosts)
+
+
+def console_routes(*, tree: Callable[[], Node], events: EventStream, queues: Mapping[str, Queue]) -> list[Route]:
+    """What a console answers to. `queues` are by topic."""
+    console = _Console(tree, events, queues, Bodies(max_body=2**20, timeout=10.0, budget=8 * 2**20))
+    return [
+        Route("/healthz", console.healthz),
+        Route("/tree", console.show_tree),
+        Route("/events", console.follow),
+        Route("/counts", console.counts),
+        Route("/jobs", console.browse),
+        Route("/jobs/resubmit", console.resubmit, methods=["POST"]),
+        Route("/jobs/discard", console.discard, methods=["POST"]),
+    ]
+
+
+@frozen
+class _Console:
+    tree: Callable[[], Node]
+    events: EventStream
+    queues: Mapping[str, Queue]
+    bodies: Bodies
+
+    async def healthz(self, _request: Request) -> Response:
+        """200 if everything runs, else 503 with what does not."""
+        wrong = [node for node in self.tree().walk() if not _well(node)]
+        places = [{"path": node.path, "state": node.state.value, "last_exit": node.last_exit} for node in wrong]
+        return JSONResponse({"healthy": not wrong, "wrong": places}, 503 if wrong else 200)
+
+    async def show_tree(self, _request: Request) -> Response:
+        """The tree as it is now."""
+        return JSONResponse(to_plain(self.tree()))
+
+    async def follow(self, _request: Request) -> Response:
+        """Events as they happen, as server-sent events."""
+        return StreamingResponse(self._stream(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    async def _stream(self) -> AsyncIterator[str]:
+        missed = 0
+        async with self.events.subscribe(EVENTS_KEPT) as subscription:
+            yield ": connected\n\n"
+            async for event in subscription:
+                if subscription.missed > missed:
+                    yield _sent("Missed", {"count": subscription.missed - missed})
+                    missed = subscription.missed
+                yield _sent(type(event).__name__, _plain_event(event))
+
+    async def counts(self, _request: Request) -> Response:
+        """Jobs by state, for each topic; a topic whose queue does not answer has an error in their place."""
+        return JSONResponse({topic: await _counts(queue, topic) for topic, queue in self.queues.items()})
+
+    async def browse(self, request: Request) -> Response:
+        """Jobs of one topic in one state, by id."""
+        given = request.query_params
+        topic, queue = self._queue(given.get("topic"))
+        state, limit = _state(given.get("state", "dead")), _limit(given.get("limit", "100"))
+        try:
+            jobs = await queue.browse(topic, state, limit, given.get("after", ""))
+        except BackendError as error:
+            raise problems.of_backend(error) from error
+        return JSONResponse({"jobs": [_plain_job(job) for job in jobs]})
+
+    async def resubmit(self, request: Request) -> Response:
+        """Dead jobs to pending."""
+        return await self._act(request, lambda queue: queue.resubmit)
+
+    async def discard(self, request: Request) -> Response:
+        """Dead or parked jobs away for good."""
+        return await self._act(request, lambda queue: queue.discard)
+
+    async def _act(self, request: Request, action: Callable[[Queue], Any]) -> Response:
+        require_json(request)
+        async with self.bodies.read(request) as body:
+            name, ids = _selection(body)
+        topic, queue = self._queue(name)
+        try:
+            count: int = await action(queue)(topic, ids)
+        except BackendError as error:
+            raise problems.of_backend(error) from error
+        return JSONResponse({"count": count})
+
+    def _queue(self, topic: str | None) -> tuple[str, Queue]:
+        if topic is None or topic not in self.queues:
+            detail = f"there is no topic {topic!r}" if topic is not None else "topic is missing"
+            raise Problem(problems.UNKNOWN_TOPIC, f"{detail}; the topics are {', '.join(self.queues)}")
+        return topic, self.queues[topic]
+
+
+def _well(node: Node) -> bool:
+    ended_in_order = node.state is State.STOPPED and (node.last_exit or "").startswith("normal")
+    return node.state is State.RUNNING or ended_in_order
+
+
+async def _counts(queue: Queue, topic: str) -> dict[str, Any]:
+    try:
+        return attrs.asdict(await queue.counts(topic))
+    except BackendError as error:
+        return {"error": str(error)}
+
+
+def _state(name: str) -> JobState:
+    state = next((state for state in JobState if state.value == name), None)
+    if state is None:
+        states = ", ".join(state.value for state in JobState)
+        raise Problem(problems.BAD_PARAMETER, f"state is {name!r}; it must be one of {states}")
+    return state
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_JOBS):
+        raise Problem(problems.BAD_PARAMETER, f"limit is {text!r}; it must be a number from 1 to {MAX_JOBS}")
+    return int(text)
+
+
+def _selection(body: bytes) -> tuple[str, list[str]]:
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(problems.MALFORMED_JSON, f"malformed JSON: {error}") from None
+    form = f'send {{"topic": "...", "ids": ["...", ...]}} with at most {MAX_JOBS} ids'
+    if not isinstance(given, dict) or set(given) != {"topic", "ids"} or not isinstance(given["topic"], str):
+        raise Problem(problems.INVALID_SELECTION, form)
+    ids = given["ids"]
+    if not isinstance(ids, list) or len(ids) > MAX_JOBS or not all(isinstance(id_, str) for id_ in ids):
+        raise Problem(problems.INVALID_SELECTION, form)
+    return given["topic"], ids
+
+
+def _plain_job(job: JobView) -> dict[str, Any]:
+    """The job for JSON: `args` as text, or `args_base64` where the bytes are not UTF-8."""
+    plain = attrs.asdict(job, filter=attrs.filters.exclude("args"))
+    plain["state"] = job.state.value
+    try:
+        plain["args"] = job.args.decode("utf-8")
+    except UnicodeDecodeError:
+        plain["args_base64"] = base64.b64encode(job.args).decode("ascii")
+    return plain
+
+
+def _plain_event(event: Event) -> dict[str, Any]:
+    plain = {"at": event.at, "path": event.path, "incarnation": event.incarnation, "detail": event.detail()}
+    return plain | ({"name": event.name, "fields": dict(event.fields)} if isinstance(event, Noted) else {})
+
+
+def _sent(name: str, data: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
