@@ -111,9 +111,7 @@ def duration(least: float, most: float = LONGEST) -> Scalar[float]:
     def read(value: object) -> float:
         seconds = parse_duration(value)
         if not least <= seconds <= most:
-            raise ValueError(
-                f"write a duration from {show_duration(least)} to {show_duration(most)}"
-            )
+            raise ValueError(f"write a duration from {show_duration(least)} to {show_duration(most)}")
         return seconds
 
     return Scalar(read, show_duration)

@@ -30,9 +30,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     return evolve(config, data=path.parent / config.data)
 
 
-def from_mapping(
-    mapping: Mapping[str, Any], source: str = "<mapping>", environ: Mapping[str, str] | None = None
-) -> Config:
+def from_mapping(mapping: Mapping[str, Any], source: str = "<mapping>", environ: Mapping[str, str] | None = None) -> Config:
     """The configuration in plain Python data of the same form; `source` names it in errors.
 
     A relative `data` is taken from the working directory. Raises `ConfigError`.

@@ -48,9 +48,7 @@ def join(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def from_data(
-    data: object, environ: Mapping[str, str], problems: Problems, path: str = "", depth: int = 0
-) -> Node:
+def from_data(data: object, environ: Mapping[str, str], problems: Problems, path: str = "", depth: int = 0) -> Node:
     """The tree of plain Python data (mappings, sequences, scalars), variables replaced."""
     if depth > MAX_DEPTH:
         return broken(problems, path, None, "something nested", f"use at most {MAX_DEPTH} levels")
@@ -64,17 +62,12 @@ def from_data(
                 problems.add(path, None, "a key that is not a text", "write keys as texts")
         return Node(path, None, members)
     if isinstance(data, list | tuple):
-        items = [
-            from_data(item, environ, problems, f"{path}[{index}]", depth + 1)
-            for index, item in enumerate(data)
-        ]
+        items = [from_data(item, environ, problems, f"{path}[{index}]", depth + 1) for index, item in enumerate(data)]
         return Node(path, None, items)
     return scalar(data, path, None, environ, problems)
 
 
-def scalar(
-    value: object, path: str, line: int | None, environ: Mapping[str, str], problems: Problems
-) -> Node:
+def scalar(value: object, path: str, line: int | None, environ: Mapping[str, str], problems: Problems) -> Node:
     """The node of a scalar, with `${NAME}` and `${NAME:-default}` replaced in texts."""
     if isinstance(value, str) and "${" in value:
         return _expand(value, path, line, environ, problems)
@@ -90,9 +83,7 @@ def broken(problems: Problems, path: str, line: int | None, found: str, want: st
     return Node(path, line, None, broken=True)
 
 
-def _expand(
-    text: str, path: str, line: int | None, environ: Mapping[str, str], problems: Problems
-) -> Node:
+def _expand(text: str, path: str, line: int | None, environ: Mapping[str, str], problems: Problems) -> Node:
     used: list[str] = []
     faults: list[tuple[str, str]] = []
 

@@ -66,10 +66,7 @@ class Section:
     masked: frozenset[str] = field(default=frozenset(), kw_only=True, eq=False)
 
     def __repr__(self) -> str:
-        shown = (
-            f"{name}={MASK if name in self.masked else repr(getattr(self, name))}"
-            for name in options(type(self))
-        )
+        shown = (f"{name}={MASK if name in self.masked else repr(getattr(self, name))}" for name in options(type(self)))
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -99,9 +96,7 @@ class LogConfig(Section):
 class CoordinationConfig(Section):
     """Where locks and live limits are kept."""
 
-    url: StoreUrl = field(
-        default=_SQLITE, validator=_checked, metadata=_of(store_url(COORDINATION))
-    )
+    url: StoreUrl = field(default=_SQLITE, validator=_checked, metadata=_of(store_url(COORDINATION)))
 
 
 @frozen(repr=False)
@@ -156,7 +151,7 @@ class WorkersConfig(Section):
     slots: int = setting(integer(1, 100_000), default=50)
     handlers: tuple[str, ...] = setting(ListOf(_MODULE), default=())
     lease: float = setting(duration(0.1, _DAY), default=30.0)
-    drain: float = setting(duration(0, _DAY), default=25.0)
+    drain: float = setting(duration(0, _DAY), default=10.0)
 
 
 @frozen(repr=False)
@@ -209,9 +204,7 @@ class Config(Section):
 
     data: Path = field(default=Path("data"), validator=_checked, metadata=_of(_path()))
     log: LogConfig = field(factory=LogConfig, metadata=_of(SectionKind(LogConfig)))
-    coordination: CoordinationConfig = field(
-        factory=CoordinationConfig, metadata=_of(SectionKind(CoordinationConfig))
-    )
+    coordination: CoordinationConfig = field(factory=CoordinationConfig, metadata=_of(SectionKind(CoordinationConfig)))
     queues: Mapping[str, QueueConfig] = field(
         factory=_default_queues,
         converter=_read_only,
@@ -226,12 +219,8 @@ class Config(Section):
     workers: WorkersConfig | None = field(factory=WorkersConfig, metadata=_off(WorkersConfig))
     console: ConsoleConfig | None = field(factory=ConsoleConfig, metadata=_off(ConsoleConfig))
     lock: LockConfig = field(factory=LockConfig, metadata=_of(SectionKind(LockConfig)))
-    shutdown: ShutdownConfig = field(
-        factory=ShutdownConfig, metadata=_of(SectionKind(ShutdownConfig))
-    )
-    supervision: SupervisionConfig = field(
-        factory=SupervisionConfig, metadata=_of(SectionKind(SupervisionConfig))
-    )
+    shutdown: ShutdownConfig = field(factory=ShutdownConfig, metadata=_of(SectionKind(ShutdownConfig)))
+    supervision: SupervisionConfig = field(factory=SupervisionConfig, metadata=_of(SectionKind(SupervisionConfig)))
 
     def topic(self, name: str) -> TopicConfig | None:
         """The topic of that name, None if there is none."""

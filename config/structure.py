@@ -79,9 +79,7 @@ def _read_section(kind: Section, node: Node, problems: Problems) -> Any:
     return _build(kind.cls, given, node, problems, sound=len(problems.found) == before)
 
 
-def _build(
-    cls: type[Any], given: dict[str, Any], node: Node, problems: Problems, *, sound: bool
-) -> Any:
+def _build(cls: type[Any], given: dict[str, Any], node: Node, problems: Problems, *, sound: bool) -> Any:
     """The section; with defaults where a value was refused, so that later checks find more."""
     hidden = _secret_fields(cls, node)
     extra = {"masked": hidden} if hasattr(cls, "masked") else {}

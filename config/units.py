@@ -101,9 +101,4 @@ def _amount(value: object, form: str) -> tuple[float, str]:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) < 10**15
-        and math.isfinite(value)
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15 and math.isfinite(value)

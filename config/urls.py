@@ -56,8 +56,7 @@ def store_url(port: Port) -> Scalar[StoreUrl]:
             raise ValueError(f"write the {port.name}'s URL: {usable}")
         if match[1] in port.planned:
             raise ValueError(
-                f"write {usable}: this version has only the sqlite adapter for the {port.name},"
-                f" {match[1]} comes later"
+                f"write {usable}: this version has only the sqlite adapter for the {port.name}, {match[1]} comes later"
             )
         if match[1] not in port.schemes:
             raise ValueError(f"write {usable}: the {port.name} knows no scheme {match[1]}")

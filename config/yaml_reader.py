@@ -54,9 +54,7 @@ def _acceptable(text: str, problems: Problems) -> bool:
     for event in yaml.parse(text, Loader=_Loader):
         line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.AliasEvent):
-            problems.add(
-                "", line, f"the alias *{shorten(event.anchor or '')}", "write the value out"
-            )
+            problems.add("", line, f"the alias *{shorten(event.anchor or '')}", "write the value out")
         elif isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

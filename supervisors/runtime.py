@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 from attrs import frozen
@@ -32,9 +33,14 @@ from forebay.supervisors.spec import SupervisorSpec, check_tree
 from forebay.supervisors.streams import seeded_streams
 from forebay.supervisors.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from forebay.config import Config
+    from forebay.jobs import Registry
+    from forebay.supervisors.job_runtime import JobRuntime
+
 
 class Resource(Protocol):
-    """Something the tree stands on: started before it, stopped after it."""
+    """Something the tree stands on: started before it, stopped after it, also when its start has failed."""
 
     async def start(self) -> None:
         """Be ready or raise."""
@@ -124,6 +130,24 @@ class Runtime:
         self._exits: list[tuple[str, Exit]] = []
         self.report: StopReport | None = None
 
+    @staticmethod
+    def from_config(
+        source: Config | Path | str | Mapping[str, Any],
+        *,
+        registry: Registry | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        seed: int | None = None,
+    ) -> JobRuntime:
+        """Return the runtime of a whole job queue: from a YAML file's path, a mapping, or a `Config`.
+
+        Handlers come from `registry`, by default the one that `@job` fills; the modules under `workers.handlers` are
+        imported. `${VAR}` is read from `environ` (by default this process's). Raises `ConfigError`, `HandlersNotLoaded`.
+        """
+        from forebay.supervisors.job_runtime import JobRuntime, read_config  # noqa: PLC0415 - it is a Runtime itself
+
+        return JobRuntime(read_config(source, environ), registry=registry, clock=clock, seed=seed)
+
     # --- life cycle
 
     async def __aenter__(self) -> Self:
@@ -200,8 +224,8 @@ class Runtime:
         self.system.events.listen(self._note_exit)
         try:
             for resource in self._resources:
-                await resource.start()
                 started.append(resource)
+                await resource.start()
             watchdog.start()
             return await self._run_root()
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from attrs import field, frozen
@@ -16,7 +16,7 @@ from attrs import field, frozen
 from forebay.actors.actor import Actor
 from forebay.actors.exits import ActorError
 from forebay.actors.mailbox import MailboxSpec
-from forebay.actors.process import KILL_PATIENCE, Limits
+from forebay.actors.process import Limits
 from forebay.config.values import Backoff, Intensity
 
 
@@ -79,10 +79,14 @@ class ChildSpec:
 
     @property
     def stop_time(self) -> float:
-        """The longest that an orderly stop of this child can take (seconds)."""
+        """The longest that an orderly stop of this child can take: its grace, or the sum of those below (seconds)."""
         if isinstance(self.start, SupervisorSpec):
             return self.start.stop_time
-        return self.limits.shutdown + 2 * KILL_PATIENCE
+        return self.limits.shutdown
+
+
+def _in_order(children: Iterable[ChildSpec]) -> tuple[ChildSpec, ...]:
+    return tuple(children)
 
 
 @frozen
@@ -94,7 +98,7 @@ class SupervisorSpec:
     """
 
     strategy: Strategy = Strategy.ONE_FOR_ONE
-    children: tuple[ChildSpec, ...] = field(default=(), converter=tuple)
+    children: tuple[ChildSpec, ...] = field(default=(), converter=_in_order)
     intensity: Intensity = Intensity()
     backoff: Backoff = Backoff()
     stable_after: float = 10.0

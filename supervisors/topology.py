@@ -1,0 +1,327 @@
+"""The tree of one process, written down once. The restart strategies are the failure model.
+
+    /                                one_for_one
+    |- gates                         rest_for_one    producer, http_server
+    |- relays                        dynamic         one child per topic, parked when it keeps failing
+    |  '- relay[topic]               rest_for_one
+    |     |- topic_lock              waits for the lock; starts the term; exits LockLost
+    |     '- term                    rest_for_one    temporary: exists only while the lock is held
+    |        |- rate_limiter
+    |        |- kafka_connection     exits BrokerGone
+    |        |- redis_writer         waits for ever while the queue is away
+    |        '- partitions           dynamic         partition_consumer[0..N-1]
+    |- workers                       rest_for_one    lease_keeper, slots (dynamic), dispatcher, scheduler, reaper
+    '- console                       one_for_one     control (Unix socket), http_server
+
+LockLost ends the whole term. BrokerGone restarts connection, writer and consumers once, as one incident. A consumer's own
+crash restarts it alone. A dispatcher's crash does not touch running handlers, which live in slots before it. Every
+backend runs this same tree.
+
+`partitions` and `slots` are dynamic for what that adds to one_for_one: their children stop all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from attrs import frozen
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from forebay.actors.actor import Actor
+from forebay.actors.context import Context
+from forebay.actors.events import EventStream
+from forebay.actors.gate.app import gate_routes
+from forebay.actors.gate.http_server import HttpServer
+from forebay.actors.gate.messages import Tcp, Unix
+from forebay.actors.gate.producer import Producer
+from forebay.actors.gate.protocol import HttpLimits
+from forebay.actors.hosts import own_hosts
+from forebay.actors.mailbox import MailboxSpec
+from forebay.actors.process import Limits
+from forebay.actors.relay.kafka_connection import KafkaConnection
+from forebay.actors.relay.messages import Term
+from forebay.actors.relay.partition_consumer import PartitionConsumer
+from forebay.actors.relay.rate_limiter import RateLimiter
+from forebay.actors.relay.redis_writer import RedisWriter
+from forebay.actors.relay.topic_lock import TopicLock
+from forebay.actors.snapshot import Node
+from forebay.actors.watch.console import console_routes
+from forebay.actors.web import web_app
+from forebay.actors.work.dispatcher import Dispatcher
+from forebay.actors.work.lease_keeper import LeaseKeeper
+from forebay.actors.work.reaper import Reaper
+from forebay.actors.work.scheduler import Scheduler
+from forebay.actors.work.sweep import Pace
+from forebay.actors.work.worker_slot import CANCEL_PATIENCE, WorkerSlot
+from forebay.config import Config, GateConfig, TopicConfig, WorkersConfig
+from forebay.jobs import Registry
+from forebay.supervisors.spec import ChildSpec, Exhausted, Restart, Strategy, SupervisorSpec
+from forebay.supervisors.stores import Stores
+
+PRODUCER: Final = "/gates/producer"
+GATE: Final = "/gates/http_server"
+KEEPER: Final = "/workers/lease_keeper"
+SLOTS: Final = "/workers/slots"
+DISPATCHER: Final = "/workers/dispatcher"
+CONTROL: Final = "/console/control"
+CONSOLE: Final = "/console/http_server"
+
+BRIEF: Final = 0.2
+"""Seconds of grace for a role that has nothing to finish."""
+TIDY: Final = 2.0
+"""Seconds of grace for a role that hands something back: flushes, commits, releases."""
+
+
+BATCH: Final = 500
+"""Records that a consumer moves, and jobs that a dispatcher claims, at a time."""
+BURST: Final = 1.0
+"""Seconds' worth of a topic's rate that may be relayed at once after a quiet time."""
+PROBE_INTERVAL: Final = 5.0
+SILENCE_LIMIT: Final = 15.0
+"""Seconds between two probes of the log, and without an answer until the log counts as gone."""
+PROMOTE: Final = Pace(0.01, 1.0)
+CONSOLE_LIMITS: Final = HttpLimits(max_connections=50, drain=0.5)
+
+
+@frozen
+class Parts:
+    """What the tree is built from."""
+
+    config: Config
+    stores: Stores
+    registry: Registry
+    instance: str
+    control_socket: Path
+    tree: Callable[[], Node]
+    events: Callable[[], EventStream]
+
+
+def relay_path(topic: str, role: str = "") -> str:
+    """Return the path of a topic's relay, or of one of its roles (`topic_lock`, `term/redis_writer` ...)."""
+    return f"/relays/relay[{topic}]" + (f"/{role}" if role else "")
+
+
+def topology(parts: Parts) -> SupervisorSpec:
+    """Return the whole tree."""
+    config = parts.config
+    children = [
+        ChildSpec("gates", _gates(parts)),
+        ChildSpec("relays", _relays(parts)),
+    ]
+    if config.workers is not None:
+        children.append(ChildSpec("workers", _workers(parts, config.workers)))
+    children.append(ChildSpec("console", _console(parts)))
+    return _supervisor(config, Strategy.ONE_FOR_ONE, children)
+
+
+def _gates(parts: Parts) -> SupervisorSpec:
+    config, stores = parts.config, parts.stores
+    producer = _actor("producer", lambda: Producer(log=stores.log), grace=1.0, mailbox=MailboxSpec(capacity=10_000))
+    children = [producer]
+    if config.gate is not None:
+        gate = config.gate
+        limits = HttpLimits(max_connections=gate.max_connections, header_timeout=gate.header_timeout, drain=TIDY - BRIEF)
+        bind = Tcp(gate.host, gate.port)
+
+        def app(ctx: Context) -> ASGIApp:
+            return web_app(_gate_routes(parts, ctx))
+
+        children.append(_actor("http_server", lambda: HttpServer(app=app, bind=bind, limits=limits), grace=TIDY))
+    return _supervisor(config, Strategy.REST_FOR_ONE, children)
+
+
+def _gate_routes(parts: Parts, ctx: Context) -> list[Route]:
+    config = parts.config
+    return gate_routes(
+        ctx,
+        producer=PRODUCER,
+        topics=config.topics,
+        config=config.gate or GateConfig(),
+        durability=parts.stores.durability,
+        known_types=parts.registry.types() if config.workers is not None else None,
+    )
+
+
+def _console_routes(parts: Parts) -> list[Route]:
+    return console_routes(tree=parts.tree, events=parts.events(), queues=parts.stores.routes)
+
+
+def _relays(parts: Parts) -> SupervisorSpec:
+    relays = [ChildSpec(f"relay[{topic.name}]", _relay(parts, topic)) for topic in parts.config.topics]
+    supervision = parts.config.supervision
+    return _supervisor(
+        parts.config,
+        Strategy.DYNAMIC,
+        relays,
+        exhausted=Exhausted.PARK,
+        cool_off=supervision.backoff.cap,
+    )
+
+
+def _relay(parts: Parts, topic: TopicConfig) -> SupervisorSpec:
+    config, stores = parts.config, parts.stores
+    topic_lock = _actor(
+        "topic_lock",
+        lambda: TopicLock(
+            topic=topic.name,
+            partitions=topic.partitions,
+            coordination=stores.coordination,
+            queue=stores.queue(topic.name),
+            ttl=config.lock.ttl,
+            lock_delay=config.lock.lock_delay,
+            instance=parts.instance,
+            term_spec=lambda term: ChildSpec("term", _term(parts, topic, term), restart=Restart.TEMPORARY),
+        ),
+        grace=TIDY,
+    )
+    return _supervisor(config, Strategy.REST_FOR_ONE, [topic_lock])
+
+
+def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
+    stores = parts.stores
+    limiter, connection, writer = (
+        relay_path(topic.name, f"term/{role}") for role in ("rate_limiter", "kafka_connection", "redis_writer")
+    )
+
+    def consumer(partition: int) -> ChildSpec:
+        def start() -> PartitionConsumer:
+            return PartitionConsumer(
+                term=term,
+                partition=partition,
+                batch=BATCH,
+                rate_limiter=limiter,
+                kafka_connection=connection,
+                redis_writer=writer,
+            )
+
+        return _term_actor(f"partition_consumer[{partition}]", start, grace=BRIEF)
+
+    consumers = [consumer(partition) for partition in range(topic.partitions)]
+    return _supervisor(
+        parts.config,
+        Strategy.REST_FOR_ONE,
+        [
+            _term_actor(
+                "rate_limiter",
+                lambda: RateLimiter(
+                    topic=topic.name,
+                    rate=topic.rate,
+                    burst=max(topic.rate * BURST, 1.0),
+                    coordination=stores.coordination,
+                ),
+                grace=BRIEF,
+            ),
+            _term_actor(
+                "kafka_connection",
+                lambda: KafkaConnection(
+                    topic=topic.name,
+                    log=stores.log,
+                    probe_interval=PROBE_INTERVAL,
+                    silence_limit=SILENCE_LIMIT,
+                ),
+                grace=TIDY,
+            ),
+            _term_actor(
+                "redis_writer",
+                lambda: RedisWriter(
+                    term=term, queue=stores.queue(topic.name), topic_lock=relay_path(topic.name, "topic_lock")
+                ),
+                grace=TIDY,
+            ),
+            ChildSpec("partitions", _supervisor(parts.config, Strategy.DYNAMIC, consumers)),
+        ],
+    )
+
+
+def _workers(parts: Parts, workers: WorkersConfig) -> SupervisorSpec:
+    config, stores = parts.config, parts.stores
+    backoff = config.supervision.backoff
+    reap = Pace(min(1.0, workers.lease / 4), workers.lease / 2)
+    threads = anyio.CapacityLimiter(workers.slots)
+    slot_ids = [f"slot[{number}]" for number in range(workers.slots)]
+    slots = [
+        _actor(
+            slot_id,
+            lambda: WorkerSlot(
+                registry=parts.registry, threads=threads, keeper=KEEPER, dispatcher=DISPATCHER, drain=workers.drain
+            ),
+            grace=workers.drain + CANCEL_PATIENCE + BRIEF,
+        )
+        for slot_id in slot_ids
+    ]
+    return _supervisor(
+        config,
+        Strategy.REST_FOR_ONE,
+        [
+            _actor(
+                "lease_keeper",
+                lambda: LeaseKeeper(routes=stores.routes, instance=parts.instance, ttl=workers.lease, backoff=backoff),
+                grace=TIDY,
+            ),
+            ChildSpec("slots", _supervisor(config, Strategy.DYNAMIC, slots)),
+            _actor(
+                "dispatcher",
+                lambda: Dispatcher(
+                    routes=stores.routes,
+                    keeper=KEEPER,
+                    slots=tuple(f"{SLOTS}/{slot_id}" for slot_id in slot_ids),
+                    ttl=workers.lease,
+                    claim_limit=BATCH,
+                    backoff=backoff,
+                ),
+                grace=BRIEF,
+            ),
+            _actor("scheduler", lambda: Scheduler(routes=stores.routes, pace=PROMOTE, backoff=backoff), grace=BRIEF),
+            _actor("reaper", lambda: Reaper(routes=stores.routes, pace=reap, backoff=backoff), grace=BRIEF),
+        ],
+    )
+
+
+def _console(parts: Parts) -> SupervisorSpec:
+    config = parts.config
+
+    def control(ctx: Context) -> ASGIApp:
+        return web_app([*_console_routes(parts), *_gate_routes(parts, ctx)])
+
+    def console(_: Context) -> ASGIApp:
+        assert config.console is not None
+        return web_app(_console_routes(parts), hosts=own_hosts(config.console.host))
+
+    children = [
+        _actor("control", lambda: HttpServer(app=control, bind=Unix(parts.control_socket), limits=CONSOLE_LIMITS), grace=1.0)
+    ]
+    if config.console is not None:
+        bind = Tcp(config.console.host, config.console.port)
+        children.append(
+            _actor(
+                "http_server",
+                lambda: HttpServer(app=console, bind=bind, limits=CONSOLE_LIMITS),
+                grace=1.0,
+            )
+        )
+    return _supervisor(config, Strategy.ONE_FOR_ONE, children)
+
+
+def _supervisor(config: Config, strategy: Strategy, children: list[ChildSpec], **more: Any) -> SupervisorSpec:
+    supervision = config.supervision
+    return SupervisorSpec(
+        strategy=strategy,
+        children=children,
+        intensity=supervision.intensity,
+        backoff=supervision.backoff,
+        stable_after=supervision.stable_after,
+        **more,
+    )
+
+
+def _actor(child_id: str, start: Callable[[], Actor[Any]], *, grace: float, mailbox: MailboxSpec | None = None) -> ChildSpec:
+    return ChildSpec(child_id, start, limits=Limits(shutdown=grace), mailbox=mailbox or MailboxSpec())
+
+
+def _term_actor(child_id: str, start: Callable[[], Actor[Any]], *, grace: float) -> ChildSpec:
+    """Return the spec of a role whose messages mean nothing to its next incarnation, which asks anew."""
+    return _actor(child_id, start, grace=grace, mailbox=MailboxSpec(keep=False))
