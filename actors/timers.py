@@ -58,6 +58,10 @@ class Timers:
         if entry is not None and entry[1] is fired and entry[2] is not None:
             self.set(fired.name, entry[2], fired.message, entry[2])
 
+    def due(self) -> dict[str, float]:
+        """When each timer that is set fires next, on the loop's clock (seconds), by name."""
+        return {name: handle.when() for name, (handle, _, _) in self._handles.items()}
+
     def clear(self) -> None:
         """Cancel them all."""
         for handle, _, _ in self._handles.values():

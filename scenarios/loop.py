@@ -136,6 +136,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the loop was made."""
         return self._now
 
+    def busy(self) -> bool:
+        """Whether anything is left to run at this instant."""
+        return bool(self._ready) or bool(self._scheduled and self._scheduled[0].when() <= self._now)
+
     def run_forever(self) -> None:
         """Run until stopped, with every control in force. Raises `Stuck`; the loop can be run
         again after it.
@@ -172,18 +176,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         """As `call_soon` from the loop's own thread; from any other raises `Fenced`."""
         if threading.get_ident() != self._home:
-            raise breach(
-                "call_soon_threadsafe from another thread", "no thread joins in", self.breaches
-            )
+            raise breach("call_soon_threadsafe from another thread", "no thread joins in", self.breaches)
         return self.call_soon(callback, *args, context=context)
 
     def set_task_factory(self, factory: Any) -> None:
         """Raises `Fenced` for any factory: the loop's own keeps tasks in order, an eager one
         changes the interleaving.
         """
-        raise breach(
-            f"task factory {factory!r}", "tasks are made by the loop itself", self.breaches
-        )
+        raise breach(f"task factory {factory!r}", "tasks are made by the loop itself", self.breaches)
 
     def wind_down(self) -> Stuck | None:
         """Cancel what is left, oldest first, and run it to its end.
