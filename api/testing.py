@@ -5,8 +5,8 @@
 actor fail, `until_event` waits for what follows, and `record` keeps a trace with a digest. docs/testing.md shows each.
 """
 
-from forebay.scenarios.harness import ActorHarness, Probe
 from forebay.scenarios.fences import Fenced
+from forebay.scenarios.harness import ActorHarness, Probe
 from forebay.scenarios.loop import Deadlock, Livelock, OutOfTime, Stuck, loop_factory
 from forebay.scenarios.trace import Difference, Entry, Trace, first_difference
 from forebay.scenarios.virtual import (
