@@ -1,0 +1,228 @@
+"""The partition consumer, step by step (R4, R6, R10)."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from support.peers import settle, standing
+
+from forebay.actors.relay.messages import (
+    BatchWritten,
+    Locate,
+    Located,
+    Missed,
+    Permits,
+    Progress,
+    Pull,
+    Pulled,
+    Rewind,
+    Take,
+    Term,
+    Write,
+)
+from forebay.actors.relay.partition_consumer import PartitionConsumer, read
+from forebay.backends.ports import Extent, ParkedRecord, QueuedJob, Record, Token
+from forebay.jobs import JobPost, encode
+from forebay.scenarios.loop import run
+
+TERM = Term("jobs", 4, Token(0, 1), "s", "e")
+
+
+def record(offset, args=b"1", **post):
+    value, headers = encode(JobPost(type="t", args=args, **post), id_=f"i{offset}", enqueued_at=5)
+    return Record("jobs", 3, offset, 9, value, headers=headers)
+
+
+class Script:
+    """Plays the peers by hand."""
+
+    def __init__(self, stand):
+        self.stand = stand
+        self.say = stand.subject.tell
+
+    async def hear(self, peer):
+        return await self.stand.told[peer].get()
+
+    async def located(self, next_):
+        assert isinstance(await self.hear("writer"), Locate)
+        self.say(Located(next_))
+        return await self.pulled_from()
+
+    async def pulled_from(self):
+        pull = await self.hear("connection")
+        assert isinstance(pull, Pull)
+        assert (pull.partition, pull.max_records) == (3, 10)
+        return pull.offset
+
+    async def write_of(self, offset, *records):
+        """Give it records; return the write that it makes of them."""
+        self.say(Pulled(3, offset, records))
+        take = await self.hear("limiter")
+        assert take == Take(len(records), self.stand.subject)
+        assert self.stand.told["writer"].empty()
+        self.say(Permits(take.count))
+        return await self.hear("writer")
+
+    async def quiet(self):
+        await settle()
+        assert all(box.empty() for box in self.stand.told.values())
+
+
+@asynccontextmanager
+async def consuming():
+    make = lambda: PartitionConsumer(  # noqa: E731
+        term=TERM,
+        partition=3,
+        batch=10,
+        rate_limiter="/limiter",
+        kafka_connection="/connection",
+        redis_writer="/writer",
+    )
+    async with standing(make, "limiter", "connection", "writer") as stand:
+        yield Script(stand)
+
+
+def test_it_goes_on_from_the_queues_mark_and_moves_batch_after_batch():
+    async def main():
+        async with consuming() as script:
+            assert await script.located(7) == 7
+            for start in (7, 9):
+                write = await script.write_of(start, record(start), record(start + 1))
+                assert (write.partition, write.start, write.to) == (3, start, start + 2)
+                assert [item.id for item in write.items] == [f"i{start}", f"i{start + 1}"]
+                script.say(BatchWritten(3, start + 2))
+                assert await script.hear("connection") == Progress(3, start + 2)
+                assert await script.pulled_from() == start + 2
+
+    run(main)
+
+
+def test_a_partition_that_the_queue_never_saw_begins_with_the_logs_oldest_record():
+    async def main():
+        async with consuming() as script:
+            assert await script.located(None) == 0
+            script.say(Missed(3, 0, Extent(40, 90)))
+            assert await script.pulled_from() == 40
+            assert (await script.write_of(40, record(40))).start == 40
+            assert script.stand.notes("expired") == []
+
+    run(main)
+
+
+def test_one_batch_is_in_hand_at_a_time():
+    async def main():
+        async with consuming() as script:
+            await script.located(0)
+            await script.write_of(0, record(0))
+            await script.quiet()
+
+    run(main)
+
+
+def test_answers_to_an_earlier_incarnation_do_nothing():
+    async def main():
+        async with consuming() as script:
+            stale = [
+                Pulled(3, 90, [record(90)]),
+                Missed(3, 90, Extent(0, 10)),
+                Permits(1),
+                Permits(3),
+                BatchWritten(3, 90),
+                Rewind(3, 90),
+            ]
+            for answer in stale:
+                script.say(answer)
+            assert await script.located(0) == 0
+            for answer in [*stale, Located(5)]:
+                script.say(answer)
+            await script.quiet()
+            script.say(Pulled(3, 0, [record(0), record(1)]))
+            await script.hear("limiter")
+            for answer in [*stale, Located(5), Pulled(3, 0, [record(0)])]:
+                script.say(answer)
+            await script.quiet()
+            script.say(Permits(2))
+            write = await script.hear("writer")
+            assert (write.start, write.to) == (0, 2)
+            for answer in [Permits(2), BatchWritten(3, 90), Located(5), Pulled(3, 0, [record(0)])]:
+                script.say(answer)
+            await script.quiet()
+            script.say(BatchWritten(3, 2))
+            assert await script.hear("connection") == Progress(3, 2)
+
+    run(main)
+
+
+def test_a_rewind_is_followed():
+    async def main():
+        async with consuming() as script:
+            await script.located(5)
+            await script.write_of(5, record(5))
+            script.say(Rewind(3, 2))
+            assert await script.pulled_from() == 2
+            assert script.stand.notes("rewound") == [{"partition": 3, "from_": 5, "to": 2}]
+
+    run(main)
+
+
+def test_a_record_that_can_never_be_a_job_is_parked_between_its_neighbours():
+    async def main():
+        async with consuming() as script:
+            await script.located(0)
+            broken = Record("jobs", 3, 1, 9, b"{not json", headers=(("trace", b"1"),))
+            write = await script.write_of(0, record(0), broken, record(2))
+            parked = write.items[1]
+            assert isinstance(parked, ParkedRecord)
+            assert (parked.offset, parked.value, parked.headers) == (1, b"{not json", (("trace", b"1"),))
+            assert "JSON" in parked.error
+            assert [type(item) for item in write.items] == [QueuedJob, ParkedRecord, QueuedJob]
+
+    run(main)
+
+
+def test_offsets_that_the_log_removed_are_skipped_and_counted():
+    async def main():
+        async with consuming() as script:
+            await script.located(0)
+            write = await script.write_of(0, record(2), record(3), record(6))
+            assert (write.start, write.to, len(write.items)) == (0, 7, 3)
+            assert script.stand.notes("gap") == [{"partition": 3, "from_": 0, "to": 7, "records": 4}]
+
+    run(main)
+
+
+def test_what_retention_took_is_skipped_by_a_range_without_jobs_and_counted():
+    async def main():
+        async with consuming() as script:
+            await script.located(10)
+            script.say(Missed(3, 10, Extent(25, 90)))
+            write = await script.hear("writer")
+            assert write == Write(3, 10, 25, (), script.stand.subject)
+            assert script.stand.notes("expired") == [{"partition": 3, "from_": 10, "to": 25, "records": 15}]
+            script.say(BatchWritten(3, 25))
+            await script.hear("connection")
+            assert await script.pulled_from() == 25
+
+    run(main)
+
+
+def test_a_log_that_was_cut_is_noted_once_and_waited_for():
+    async def main():
+        async with consuming() as script:
+            await script.located(10)
+            for _ in range(5):
+                script.say(Missed(3, 10, Extent(0, 4)))
+                assert await script.pulled_from() == 10
+            assert script.stand.notes("truncated") == [{"partition": 3, "mark": 10, "end": 4}]
+            assert (await script.write_of(10, record(10))).start == 10
+            await asyncio.sleep(10)
+            await script.quiet()
+
+    run(main)
+
+
+def test_a_job_keeps_its_bytes_times_and_names():
+    raw = b'{"a": 9007199254740993, "b": "\\u003c<", "a": -0}'
+    job = read(record(8, raw, not_before=1_800_000_000_000, dedup="d"))
+    assert isinstance(job, QueuedJob)
+    assert (job.args, job.id, job.type, job.offset) == (raw, "i8", "t", 8)
+    assert (job.enqueued_at, job.not_before, job.dedup, job.headers) == (5, 1_800_000_000_000, "d", ())
