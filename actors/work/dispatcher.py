@@ -46,9 +46,9 @@ class Dispatcher(Actor[SlotFree]):
     bound one claim. Each queue is served by a task of its own, one call at a time, so one that is away holds up no other.
     Without a free slot nothing is asked of a queue; without a job there is one waiting call per queue.
 
-    A crash loses no job and stops no handler. A claim is known by (worker, sequence) and can be repeated: a new dispatcher
-    first repeats, for no slots, the call that its predecessor may have had open in each topic, and what that call had
-    taken is run or goes back. The keeper hears of every claim before a slot does.
+    A crash loses no job and stops no handler. A claim is known by (worker, sequence) and can be repeated: where an answer
+    did not come, be it to this dispatcher or to the one before it, the call is repeated for no jobs, and what it had taken
+    goes back. The keeper hears of every claim before a slot does.
     """
 
     def __init__(
@@ -129,15 +129,14 @@ class Dispatcher(Actor[SlotFree]):
         return came
 
     async def _claim(self, ctx: Context, source: Source, topic: str, limit: int) -> int:
-        """Make the topic's next claim call, or repeat the one whose answer is not known, and hand out what it brings."""
-        sequence = self._received[topic] + 1
+        """Make the topic's next claim call and hand out up to `limit` jobs of what it brings; the rest goes back."""
+        lease, sent = Lease(self._worker, self._received[topic] + 1, self._ttl), ctx.now()
         source.unanswered.add(topic)
-        claims = await self._call(source.queue, topic, Lease(self._worker, sequence, self._ttl), limit)
-        if self._leaving:
-            return 0
-        source.failures = 0
-        await self._hand_out(ctx, topic, sequence, claims)
-        source.unanswered.discard(topic)
+        claims = await self._call(source.queue, topic, lease, limit)
+        if not self._leaving:
+            await self._hand_out(ctx, topic, sent, lease.sequence, claims, limit)
+            source.unanswered.discard(topic)
+            source.failures = 0
         return len(claims)
 
     async def _call(self, queue: Queue, topic: str, lease: Lease, limit: int) -> Sequence[Claim]:
@@ -152,19 +151,21 @@ class Dispatcher(Actor[SlotFree]):
 
     # --- handing out
 
-    async def _hand_out(self, ctx: Context, topic: str, sequence: int, claims: Sequence[Claim]) -> None:
-        slots = self._pool.take(len(claims))
+    async def _hand_out(
+        self, ctx: Context, topic: str, sent: float, sequence: int, claims: Sequence[Claim], limit: int
+    ) -> None:
+        slots = self._pool.take(min(len(claims), limit))
         given = tuple(zip(claims, slots, strict=False))
-        keeper = ctx.lookup(self._keeper)
-        await keeper.send(
-            Claimed(
-                worker=self._worker,
-                topic=topic,
-                sequence=sequence,
-                assignments=tuple(Assignment(slot.path, slot.incarnation, claim.id, claim.epoch) for claim, slot in given),
-                returned=tuple(Release(claim.id, claim.epoch) for claim in claims[len(slots) :]),
-            )
+        claimed = Claimed(
+            worker=self._worker,
+            topic=topic,
+            sequence=sequence,
+            sent=sent,
+            assignments=tuple(Assignment(slot.path, slot.incarnation, claim.id, claim.epoch) for claim, slot in given),
+            returned=tuple(Release(claim.id, claim.epoch) for claim in claims[len(slots) :]),
         )
+        keeper = ctx.lookup(self._keeper)
+        await keeper.send(claimed)
         # From here to the end of the assignments nothing waits: the keeper's books and the slots' agree.
         self._received[topic] = sequence
         refused = [claim for claim, slot in given if not _assign(ctx, slot, claim)]

@@ -31,7 +31,7 @@ ANY_SEQUENCE: Final = 2**53 - 1
 
 @frozen
 class Lapsed:
-    """No renewal has come through for as long as a lease lasts."""
+    """Neither claim nor renewal has come through for as long as a lease lasts."""
 
     topic: str
 
@@ -42,10 +42,10 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
     `routes` says which queue holds which topic; `instance` names this process; `ttl` (seconds) is how long a job is held
     without a renewal. The worker's name is new in each incarnation: what an earlier one held lapses and is reaped.
 
-    While jobs of a topic are held, its lease is renewed every `ttl` / 3. A job that the queue no longer counts as ours, and
-    every job once no renewal has come through for `ttl`, is lost: its slot is told to stop. Outcomes wait for an absent
-    queue as long as it takes. At a stop all are recorded, and claims that nobody received go back; the child spec needs
-    `drain=True`, so that what the slots said last is read first.
+    While jobs of a topic are held, its lease is renewed every `ttl` / 3. A job that the queue no longer counts as ours is
+    lost, and so is every job when the lease has lapsed by our clock, counted from when it was last asked for: the slot is
+    told to stop. Outcomes wait for an absent queue as long as it takes. At a stop all are recorded, and claims that nobody
+    received go back; the child spec needs `drain=True`, so that what the slots said last is read first.
 
     Renewals never name the last sequence received, which the queue takes as leave to give later claims back: they run
     beside the dispatcher's calls, and one that is overtaken by a claim's answer would take back jobs that run already.
@@ -109,8 +109,9 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
                 lease.give_back(Release(assignment.id, assignment.epoch))  # it never reached the slot
             else:
                 lease.take(assignment)
-        if not lease.valid and lease.running:
-            self._extend(ctx, lease, self._ttl)
+        self._extend(ctx, lease, claimed.sent + self._ttl)
+        if lease.until <= ctx.now():
+            self._lapsed(ctx, lease)
 
     def _finished(self, ctx: Context, lease: TopicLease, outcome: Outcome) -> None:
         if not lease.end(outcome):
@@ -133,7 +134,6 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
                     ctx.note("job_interrupted", topic=lease.topic, job=gone.id, slot=slot)
 
     def _lapsed(self, ctx: Context, lease: TopicLease) -> None:
-        lease.valid = False
         self._lose(ctx, lease, lease.forget(lambda _: True))
 
     def _lose(self, ctx: Context, lease: TopicLease, lost: Sequence[Assignment]) -> None:
@@ -143,10 +143,11 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
             with contextlib.suppress(ActorStopped, MailboxFull, LookupError):
                 ctx.lookup(assignment.slot).tell(LeaseLost(lease.topic, assignment.id, assignment.epoch))
 
-    def _extend(self, ctx: Context, lease: TopicLease, seconds: float) -> None:
-        """The lease stands for `seconds` from now, unless it is extended again."""
-        lease.valid = True
-        ctx.timer(f"lapse {lease.topic}", seconds, Lapsed(lease.topic))
+    def _extend(self, ctx: Context, lease: TopicLease, until: float) -> None:
+        """A claim or renewal sent a `ttl` before `until` has come through."""
+        if until > lease.until:
+            lease.until = until
+            ctx.timer(f"lapse {lease.topic}", max(0.0, until - ctx.now()), Lapsed(lease.topic))
 
     # --- tasks, one of each per topic
 
@@ -162,7 +163,7 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
                 await asyncio.sleep(min(self._backoff.delay(failures, ctx.random), self._ttl / 6))
                 continue
             failures = 0
-            self._extend(ctx, lease, max(0.0, sent + self._ttl - ctx.now()))
+            self._extend(ctx, lease, sent + self._ttl)
             gone = known - held
             self._lose(ctx, lease, lease.forget(lambda a, gone=gone: (a.id, a.epoch) in gone))  # type: ignore[misc]
             await asyncio.sleep(self._ttl / 3)

@@ -70,12 +70,13 @@ class Assignment:
 class Claimed:
     """The answer to claim call `sequence` of `worker` on `topic` has arrived, and is handed out like this.
 
-    `returned` found no free slot and goes back.
+    The call was sent at `sent` (monotonic seconds). `returned` goes back: no slot is free for it.
     """
 
     worker: str
     topic: str
     sequence: int
+    sent: float
     assignments: tuple[Assignment, ...]
     returned: tuple[Release, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -17,7 +18,8 @@ class TopicLease:
     """One worker's hold on the jobs of one topic.
 
     A job is `running` from its claim until its outcome is told, then `ending` until the queue has recorded that. `occupied`
-    is set while any job is running or ending, `unrecorded` while any is ending, `recorded` while none is.
+    is set while any job is running or ending, `unrecorded` while any is ending, `recorded` while none is. `received` is the
+    last claim sequence, `until` the monotonic time (seconds) up to which the queue is sure to hold the lease for us.
     """
 
     def __init__(self, topic: str) -> None:
@@ -25,7 +27,7 @@ class TopicLease:
         self.received = 0
         self.running: dict[Hold, Assignment] = {}
         self.ending: dict[Hold, Outcome] = {}
-        self.valid = False
+        self.until = -math.inf
         self.occupied = asyncio.Event()
         self.unrecorded = asyncio.Event()
         self.recorded = asyncio.Event()
