@@ -1,0 +1,565 @@
+"""Delivery: rules D1 to D6 and D8 of docs/semantics.md."""
+
+import asyncio
+
+import pytest
+from support.puppets import Puppet, boom, puppet, recorded, running, settled, virtual
+
+from forebay import (
+    ActorDied,
+    ActorStopped,
+    AskCycle,
+    AskTimeout,
+    ChildSpec,
+    DeadLetter,
+    Dropped,
+    Exited,
+    Failed,
+    Limits,
+    MailboxFull,
+    MailboxSpec,
+    Overflow,
+    Restart,
+    Started,
+    SupervisorSpec,
+)
+from forebay.testing import crash, until_event
+
+FULL = 3
+
+
+def bounded(overflow, **options):
+    return puppet(mailbox=MailboxSpec(capacity=FULL, overflow=overflow, **options))
+
+
+def nap(ctx):
+    return asyncio.sleep(1.0)
+
+
+async def fill(ref, values=range(FULL)):
+    """Keep the actor busy for a second and its user lane full."""
+    ref.tell(nap)
+    await asyncio.sleep(0.5)
+    for value in values:
+        ref.tell(value)
+
+
+# ---------------------------------------------------------------------------------------------- D1
+
+
+@virtual
+async def test_every_accepted_message_is_handled_or_dropped_or_a_dead_letter():
+    """D1, counted over a crash, an overflow and a stop."""
+    seen = []
+    spec = MailboxSpec(capacity=FULL, overflow=Overflow.DROP_OLDEST)
+    async with running(puppet(seen=seen, mailbox=spec)) as runtime:
+        dropped, dead = recorded(runtime, Dropped), recorded(runtime, DeadLetter)
+        ref = runtime.ref("/a")
+        await fill(ref, [1, 2, boom, 3, 4])
+        await until_event(runtime, lambda event: isinstance(event, Started))
+        await settled(runtime)
+        await fill(ref, [5, 6])
+        place = ref.place
+    assert seen == [3, 4]
+    assert [event.message for event in dropped] == ["int", "int"]
+    assert [letter.message for letter in dead] == ["function", "int"]
+    assert (place.mailbox.dropped, place.dead_letters) == (2, 3)
+
+
+@virtual
+async def test_a_flood_of_dead_letters_is_counted_and_reported_by_powers_of_two():
+    """D1."""
+    async with running(puppet(restart=Restart.TEMPORARY)) as runtime:
+        letters = recorded(runtime, DeadLetter)
+        runtime.ref("/a").tell(nap)
+        for number in range(100):
+            runtime.ref("/a").tell(number)
+        await asyncio.sleep(0.5)
+    assert [letter.count for letter in letters] == [1, 2, 4, 8, 16, 32, 64]
+
+
+# ---------------------------------------------------------------------------------------------- D2
+
+
+@virtual
+async def test_a_lane_is_bounded_by_default():
+    """D2."""
+    async with running(puppet()) as runtime:
+        for number in range(1024):
+            runtime.ref("/a").tell(number)
+        with pytest.raises(MailboxFull) as full:
+            runtime.ref("/a").tell("one too many")
+        assert (full.value.message, full.value.path) == ("one too many", "/a")
+
+
+@virtual
+async def test_block_makes_tell_raise_and_send_wait_first_come_first_served():
+    """D2: also when others send at the moment a place becomes free."""
+    seen = []
+    async with running(puppet(seen=seen, mailbox=MailboxSpec(capacity=FULL))) as runtime:
+        ref = runtime.ref("/a")
+        await fill(ref)
+        with pytest.raises(MailboxFull):
+            ref.tell("refused")
+        for number in range(10):
+            asyncio.get_running_loop().create_task(ref.send(("waited", number)))
+            await asyncio.sleep(0)
+        ref_is_full = runtime.tree().find("/a").mailbox.depth
+        await asyncio.sleep(0.5)  # the nap ends now
+        for number in range(10):
+            await ref.send(("came later", number))
+        await settled(runtime)
+    assert ref_is_full == FULL
+    assert seen == [0, 1, 2, *(("waited", n) for n in range(10)), *(("came later", n) for n in range(10))]
+
+
+@virtual
+async def test_a_sender_that_stops_waiting_leaves_its_place_to_the_next():
+    """D2: nobody who still waits is left behind, and nothing of the one who left is delivered."""
+    seen = []
+    async with running(puppet(seen=seen, mailbox=MailboxSpec(capacity=1))) as runtime:
+        ref = runtime.ref("/a")
+        await fill(ref, [0])
+        loop = asyncio.get_running_loop()
+        senders = [loop.create_task(ref.send(number)) for number in range(1, 6)]
+        await asyncio.sleep(0)
+        senders[0].cancel()
+        senders[3].cancel()
+        await asyncio.wait(senders)
+        await settled(runtime)
+    assert seen == [0, 2, 3, 5]
+
+
+@virtual
+async def test_reject_makes_tell_and_send_raise_with_the_message():
+    """D2."""
+    async with running(bounded(Overflow.REJECT)) as runtime:
+        ref = runtime.ref("/a")
+        await fill(ref)
+        with pytest.raises(MailboxFull) as told:
+            ref.tell("told")
+        with pytest.raises(MailboxFull) as sent:
+            await ref.send("sent")
+        with pytest.raises(MailboxFull) as asked:
+            await ref.ask("asked", 10.0)
+    assert [full.value.message for full in (told, sent, asked)] == ["told", "sent", "asked"]
+
+
+@pytest.mark.parametrize(("overflow", "kept"), [(Overflow.DROP_OLDEST, [2, 3, 4]), (Overflow.DROP_NEWEST, [0, 1, 2])])
+def test_a_dropping_lane_drops_one_and_says_so(overflow, kept):
+    """D2."""
+
+    @virtual
+    async def main():
+        seen = []
+        spec = MailboxSpec(capacity=FULL, overflow=overflow)
+        async with running(puppet(seen=seen, mailbox=spec)) as runtime:
+            events = recorded(runtime, Dropped)
+            ref = runtime.ref("/a")
+            await fill(ref)
+            ref.tell(3)
+            await ref.send(4)
+            await asyncio.sleep(5.0)
+        return seen, [(event.message, event.why) for event in events]
+
+    assert main() == (kept, [("int", overflow.value)] * 2)
+
+
+@pytest.mark.parametrize("overflow", [Overflow.DROP_OLDEST, Overflow.DROP_NEWEST])
+def test_an_ask_that_is_dropped_fails_at_once(overflow):
+    """D2, D5."""
+
+    @virtual
+    async def main():
+        async with running(bounded(overflow)) as runtime:
+            ref = runtime.ref("/a")
+            ref.tell(nap)
+            await asyncio.sleep(0.5)
+            loop = asyncio.get_running_loop()
+            asks = [loop.create_task(ref.ask(lambda ctx: ctx.reply("done"), 60.0)) for _ in range(FULL + 1)]
+            began = loop.time()
+            await asyncio.wait(asks, return_when=asyncio.FIRST_EXCEPTION)
+            assert loop.time() == began
+            return [type(one).__name__ for one in await asyncio.gather(*asks, return_exceptions=True)]
+
+    lost = 0 if overflow is Overflow.DROP_OLDEST else FULL
+    assert [index for index, name in enumerate(main()) if name == ActorStopped.__name__] == [lost]
+
+
+@virtual
+async def test_a_coalescing_lane_keeps_the_newest_of_each_key_in_the_place_of_the_first():
+    """D2: at any depth, and for an ask by the key of its message; without a twin it is as under block."""
+    seen = []
+    spec = MailboxSpec(capacity=FULL, overflow=Overflow.COALESCE, key=lambda message: message[0])
+
+    class Slow(Puppet):
+        async def on_message(self, ctx, message):
+            seen.append(message)
+            await asyncio.sleep(1.0)
+            ctx.reply(message)
+
+    async with running(ChildSpec("a", lambda: Slow(seen), mailbox=spec)) as runtime:
+        ref = runtime.ref("/a")
+        ref.tell(("x", 0))
+        await asyncio.sleep(0.5)
+        for message in (("x", 1), ("y", 1), ("x", 2), ("z", 1)):
+            ref.tell(message)
+        with pytest.raises(MailboxFull):
+            ref.tell(("w", 1))
+        assert await ref.ask(("y", 2), 60.0) == ("y", 2)
+        await asyncio.sleep(5.0)
+    assert seen == [("x", 0), ("x", 2), ("y", 2), ("z", 1)]
+
+
+def test_a_mailbox_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="at least one message"):
+        MailboxSpec(capacity=0)
+    with pytest.raises(ValueError, match="needs a key function"):
+        MailboxSpec(overflow=Overflow.COALESCE)
+    with pytest.raises(ValueError, match="needs a key function"):
+        MailboxSpec(key=len)
+
+
+# ---------------------------------------------------------------------------------------------- D3
+
+
+@virtual
+async def test_an_actor_that_has_ended_for_good_refuses_messages_with_the_message():
+    """D3."""
+    async with running(puppet(restart=Restart.TEMPORARY)) as runtime:
+        ref = runtime.ref("/a")
+        await ref.send(lambda ctx: ctx.stop())
+        await asyncio.sleep(1.0)
+        with pytest.raises(ActorStopped) as told:
+            ref.tell("told")
+        with pytest.raises(ActorStopped) as sent:
+            await ref.send("sent")
+        with pytest.raises(ActorStopped):
+            await ref.ask("asked", 10.0)
+        assert not ref.alive
+    assert (told.value.message, sent.value.message) == ("told", "sent")
+
+
+@virtual
+async def test_one_who_waits_for_room_is_refused_when_the_actor_ends_for_good():
+    """D3."""
+    async with running(puppet(restart=Restart.TEMPORARY, mailbox=MailboxSpec(capacity=1))) as runtime:
+        ref = runtime.ref("/a")
+        await fill(ref, [0])
+        waiting = asyncio.get_running_loop().create_task(ref.send("late"))
+        await asyncio.sleep(0)
+        await runtime.supervisor().terminate_child("a")
+        with pytest.raises(ActorStopped) as refused:
+            await waiting
+    assert refused.value.message == "late"
+
+
+@pytest.mark.parametrize(("keep", "found"), [(True, ["before", "between"]), (False, ["after"])])
+def test_messages_outlive_a_restart_if_the_mailbox_keeps_them(keep, found):
+    """D3: what was queued before the end, and what came between two incarnations."""
+
+    @virtual
+    async def main():
+        seen = []
+        async with running(puppet(seen=seen, mailbox=MailboxSpec(keep=keep))) as runtime:
+            ref = runtime.ref("/a")
+            runtime.events.listen(lambda event: ref.tell("between") if isinstance(event, Exited) else None)
+            ref.tell(boom)
+            ref.tell("before")
+            await until_event(runtime, lambda event: isinstance(event, Started))
+            await settled(runtime)
+            if not keep:
+                ref.tell("after")
+                await settled(runtime)
+            return list(seen)
+
+    assert main() == found
+
+
+@virtual
+async def test_a_drained_actor_takes_messages_again_in_its_next_incarnation():
+    """D3, S3: draining refuses messages only until the end."""
+    seen = []
+    async with running(puppet(seen=seen, limits=Limits(drain=True))) as runtime:
+        ref = runtime.ref("/a")
+        ref.tell(nap)
+        ref.tell("queued")
+        await runtime.supervisor().terminate_child("a")
+        ref.tell("between")
+        await runtime.supervisor().restart_child("a")
+        ref.tell("next")
+        await settled(runtime)
+    assert seen == ["queued", "between", "next"]
+
+
+# ---------------------------------------------------------------------------------------------- D4
+
+
+@virtual
+async def test_the_message_that_failed_an_actor_is_not_delivered_again():
+    """D4: it is a dead letter; those behind it are handled by the next incarnation."""
+    seen = []
+    async with running(puppet(seen=seen)) as runtime:
+        letters = recorded(runtime, DeadLetter)
+        for message in (1, boom, 2):
+            runtime.ref("/a").tell(message)
+        await until_event(runtime, lambda event: isinstance(event, Started))
+        await settled(runtime)
+    assert seen == [1, 2]
+    assert [(letter.message, letter.incarnation) for letter in letters] == [("function", 1)]
+
+
+@virtual
+async def test_a_message_that_was_handled_is_no_dead_letter_when_a_failure_follows():
+    """D4: an injected failure, or a failed task, is nobody's message."""
+    async with running(puppet()) as runtime:
+        letters = recorded(runtime, DeadLetter)
+        runtime.ref("/a").tell(lambda ctx: runtime.inject("/a", OSError("disk")))
+        runtime.ref("/a").tell("behind")
+        await until_event(runtime, lambda event: isinstance(event, Started))
+    assert [letter.message for letter in letters] == []
+
+
+# ---------------------------------------------------------------------------------------------- D5
+
+
+@virtual
+async def test_an_ask_times_out_when_no_reply_came_and_a_later_reply_vanishes():
+    """D5."""
+
+    async def late(ctx):
+        await asyncio.sleep(2.0)
+        ctx.reply("late")
+
+    async with running(puppet()) as runtime:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises(AskTimeout, match=r"/a did not reply within 1.5 s"):
+            await runtime.ref("/a").ask(late, 1.5)
+        assert loop.time() - began == 1.5
+        await asyncio.sleep(2.0)
+        assert runtime.ref("/a").alive
+
+
+@virtual
+async def test_an_ask_that_finds_no_room_times_out_too_and_leaves_nothing_behind():
+    """D5: one time-out for room and reply; no message, no unread error."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    seen = []
+    async with running(puppet(seen=seen, mailbox=MailboxSpec(capacity=1))) as runtime:
+        ref = runtime.ref("/a")
+        await fill(ref, [0])
+        with pytest.raises(AskTimeout):
+            await ref.ask("never", 0.25)
+        await settled(runtime)
+    assert (seen, complaints) == ([0], [])
+
+
+@virtual
+async def test_an_ask_fails_as_soon_as_the_incarnation_that_has_it_in_hand_ends():
+    """D5: in its handler, and after it was set aside with caller()."""
+
+    async def adopt(ctx):
+        ctx.caller()
+
+    async with running(puppet()) as runtime:
+        loop = asyncio.get_running_loop()
+        ref = runtime.ref("/a")
+        aside = loop.create_task(ref.ask(adopt, 60.0))
+        await asyncio.sleep(1.0)
+        in_hand = loop.create_task(ref.ask(boom, 60.0))
+        began = loop.time()
+        died = await asyncio.gather(aside, in_hand, return_exceptions=True)
+        assert loop.time() == began
+    assert [type(error) for error in died] == [ActorDied, ActorDied]
+    assert all(isinstance(error.exit, Failed) for error in died)
+
+
+@virtual
+async def test_asks_set_aside_fail_in_the_order_in_which_they_came():
+    """D5, T1: their order decides who runs next."""
+    order = []
+
+    async def ask(ref, number):
+        with pytest.raises(ActorDied):
+            await ref.ask(lambda ctx: ctx.caller() and None, 60.0)
+        order.append(number)
+
+    async with running(puppet()) as runtime:
+        tasks = [asyncio.get_running_loop().create_task(ask(runtime.ref("/a"), number)) for number in range(50)]
+        await asyncio.sleep(1.0)
+        runtime.inject("/a", OSError())
+        await asyncio.gather(*tasks)
+    assert order == list(range(50))
+
+
+@virtual
+async def test_an_ask_still_queued_when_its_target_restarts_is_answered_by_the_next_incarnation():
+    """D5."""
+    async with running(puppet()) as runtime:
+        runtime.ref("/a").tell(boom)
+        assert await runtime.ref("/a").ask(lambda ctx: ctx.reply(ctx.incarnation), 10.0) == 2
+
+
+@virtual
+async def test_a_queued_ask_fails_when_its_target_ends_for_good():
+    """D5."""
+    async with running(puppet(restart=Restart.TEMPORARY)) as runtime:
+        ref = runtime.ref("/a")
+        ref.tell(lambda ctx: ctx.stop())
+        with pytest.raises(ActorStopped):
+            await ref.ask("never", 60.0)
+
+
+@virtual
+async def test_an_ask_whose_asker_has_gone_is_not_handled():
+    """D5: neither after its time-out nor after a cancellation."""
+    seen = []
+    async with running(puppet(seen=seen)) as runtime:
+        ref = runtime.ref("/a")
+        ref.tell(nap)
+        cancelled = asyncio.get_running_loop().create_task(ref.ask("cancelled", 60.0))
+        with pytest.raises(AskTimeout):
+            await ref.ask("timed out", 0.5)
+        cancelled.cancel()
+        await asyncio.sleep(2.0)
+    assert seen == []
+
+
+@virtual
+async def test_a_reply_may_come_after_the_handler_from_a_later_message():
+    """D5: caller() takes the ask out of the handler."""
+    kept = []
+    async with running(puppet()) as runtime:
+        ref = runtime.ref("/a")
+        ask = asyncio.get_running_loop().create_task(ref.ask(lambda ctx: kept.append(ctx.caller()), 60.0))
+        await asyncio.sleep(1.0)
+        ref.tell(lambda ctx: kept[0].reply("later"))
+        assert await ask == "later"
+
+
+@virtual
+async def test_an_actor_may_answer_with_an_error_and_lives_on():
+    """D5."""
+    async with running(puppet()) as runtime:
+        with pytest.raises(KeyError, match="none"):
+            await runtime.ref("/a").ask(lambda ctx: ctx.fail(KeyError("none")), 10.0)
+        assert runtime.ref("/a").place.incarnation == 1
+
+
+@virtual
+async def test_replies_to_a_tell_do_nothing():
+    async with running(puppet()) as runtime:
+        for message in (lambda ctx: ctx.reply(1), lambda ctx: ctx.fail(KeyError()), lambda ctx: ctx.caller() and boom(ctx)):
+            runtime.ref("/a").tell(message)
+        await settled(runtime)
+        assert runtime.ref("/a").place.incarnation == 1
+
+
+# ---------------------------------------------------------------------------------------------- D6
+
+
+def asks(*path):
+    """A message that asks the first of `path` to ask the next, and so on; the last is answered at once."""
+
+    async def message(ctx):
+        if path:
+            try:
+                await ctx.lookup(path[0]).ask(asks(*path[1:]), 60.0)
+            except AskCycle as cycle:
+                ctx.reply(cycle.path)
+                return
+        ctx.reply("no circle")
+
+    return message
+
+
+@pytest.mark.parametrize("circle", [["/a"], ["/b", "/a"], ["/b", "/c", "/a"]])
+def test_an_ask_that_closes_a_circle_raises_at_once_and_names_it(circle):
+    """D6: also where an actor asks itself."""
+    raised = []
+
+    def closes(path):
+        async def message(ctx):
+            if not path:
+                return
+            try:
+                await ctx.lookup(path[0]).ask(closes(path[1:]), 60.0)
+            except AskCycle as cycle:
+                raised.append((ctx.path, cycle.path, asyncio.get_running_loop().time()))
+            ctx.reply(None)
+
+        return message
+
+    @virtual
+    async def main():
+        async with running(puppet("a"), puppet("b"), puppet("c")) as runtime:
+            await runtime.ref("/a").ask(closes(circle), 60.0)
+
+    main()
+    closer = (["/a", *circle])[-2]
+    assert raised == [(closer, (closer, *circle[-1:], *circle[:-1]), 0.0)]
+
+
+@virtual
+async def test_asks_that_close_no_circle_go_through():
+    """D6: the same actor may be asked again by another, and by itself from a task."""
+    answers = []
+
+    async def from_a_task(ctx):
+        async def work():
+            answers.append(await ctx.ref.ask(lambda ctx: ctx.reply("own"), 60.0))
+
+        ctx.run("own", work())
+
+    async with running(puppet("a"), puppet("b"), puppet("c")) as runtime:
+        assert await runtime.ref("/a").ask(asks("/b", "/c"), 60.0) == "no circle"
+        assert await runtime.ref("/a").ask(asks("/b", "/c"), 60.0) == "no circle"
+        runtime.ref("/a").tell(from_a_task)
+        await asyncio.sleep(1.0)
+    assert answers == ["own"]
+
+
+@virtual
+async def test_a_circle_is_found_through_a_ref_from_before_its_actors_supervisor_restarted():
+    """D6, D8."""
+    below = SupervisorSpec(children=[puppet("b")])
+    async with running(puppet("a"), ChildSpec("s", below)) as runtime:
+        old = runtime.ref("/s/b")
+        await runtime.supervisor().terminate_child("s")
+        await runtime.supervisor().restart_child("s")
+
+        async def back(ctx):
+            with pytest.raises(AskCycle):
+                await runtime.ref("/a").ask(asks(), 60.0)
+            ctx.reply("found")
+
+        async def forth(ctx):
+            ctx.reply(await old.ask(back, 60.0))
+
+        assert await runtime.ref("/a").ask(forth, 60.0) == "found"
+
+
+# ---------------------------------------------------------------------------------------------- D8
+
+
+@virtual
+async def test_a_ref_is_good_across_restarts_of_its_actor_and_of_the_supervisors_above():
+    """D8."""
+    seen = []
+    inner = SupervisorSpec(children=[puppet("a", seen)])
+    async with running(ChildSpec("outer", SupervisorSpec(children=[ChildSpec("inner", inner)]))) as runtime:
+        ref = runtime.ref("/outer/inner/a")
+        await crash(runtime, "/outer/inner/a")
+        await until_event(runtime, lambda event: isinstance(event, Started))
+        ref.tell("after its own")
+        for supervisor, child in (("/outer", "inner"), ("/", "outer")):
+            await runtime.supervisor(supervisor).terminate_child(child)
+            assert not ref.alive
+            await runtime.supervisor(supervisor).restart_child(child)
+            assert ref.alive
+            ref.tell(f"after {child}'s")
+        assert await ref.ask(lambda ctx: ctx.reply(ctx.incarnation), 10.0) == 4
+        assert ref == runtime.ref("/outer/inner/a")
+    assert seen == ["after its own", "after inner's", "after outer's"]
