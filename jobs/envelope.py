@@ -78,9 +78,7 @@ class DecodedJob:
     headers: Headers = field(default=(), repr=False)
 
 
-def encode(
-    post: JobPost, *, id_: str, enqueued_at: int, headers: Headers = ()
-) -> tuple[bytes, Headers]:
+def encode(post: JobPost, *, id_: str, enqueued_at: int, headers: Headers = ()) -> tuple[bytes, Headers]:
     """The record's value and headers for a post that was accepted at `enqueued_at` (Unix ms).
 
     `id_` is the instance id, which the caller makes if the post has none. Raises `ValueError` if
@@ -149,9 +147,7 @@ def _decode_raw(  # noqa: PLR0917  # as decode
     try:
         post = parse_record(value)
     except InvalidJob as error:
-        raise Undecodable(
-            f"a record without the header {TYPE} is a job document: {error}"
-        ) from None
+        raise Undecodable(f"a record without the header {TYPE} is a job document: {error}") from None
     return DecodedJob(
         topic=topic,
         partition=partition,

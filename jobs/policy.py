@@ -47,9 +47,7 @@ class RetryPolicy:
     @max_attempts.validator
     def _check_attempts(self, _attribute: Attribute[int], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"max_attempts is {value!r}; it is the total of runs, a whole number >= 1"
-            )
+            raise ValueError(f"max_attempts is {value!r}; it is the total of runs, a whole number >= 1")
 
     def __attrs_post_init__(self) -> None:
         check_jitter_bounds(self.base, self.cap)

@@ -105,9 +105,7 @@ class Registry:
         self._specs[spec.type] = spec
 
 
-def _specify(
-    type_: str, function: Handler, retry: RetryPolicy, timeout: float | None
-) -> HandlerSpec:
+def _specify(type_: str, function: Handler, retry: RetryPolicy, timeout: float | None) -> HandlerSpec:
     if not inspect.isroutine(function) or not hasattr(inspect.unwrap(function), "__code__"):
         raise TypeError(f"job type {type_!r}: a handler is a function, not {function!r}")
     spec = HandlerSpec(type_, function, inspect.iscoroutinefunction(function), retry, timeout)

@@ -21,9 +21,7 @@ def controls(*, audit: bool, breaches: list[Fenced]) -> Iterator[None]:
     process's own, and have one owner at a time.
     """
     if not _only_one.acquire(blocking=False):
-        raise RuntimeError(
-            "another virtual loop runs in this process; run them one after the other"
-        )
+        raise RuntimeError("another virtual loop runs in this process; run them one after the other")
     with ExitStack() as stack:
         stack.callback(_only_one.release)
         stack.enter_context(_counted_collection())

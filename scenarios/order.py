@@ -28,9 +28,7 @@ class Numbered(Protocol):
 class OrderedTask(asyncio.Task[Any]):
     """A task that hashes to its number, and is named by it if it was given no name."""
 
-    def __init__(
-        self, coro: Any, *, loop: Any, name: str | None = None, context: Any = None
-    ) -> None:
+    def __init__(self, coro: Any, *, loop: Any, name: str | None = None, context: Any = None) -> None:
         self.number: int = next(loop.numbers)
         super().__init__(coro, loop=loop, name=name or f"task-{self.number}", context=context)
 
@@ -85,9 +83,7 @@ class OrderedGenerators:
     """The running asynchronous generators, oldest first; a stand-in for the loop's weak set."""
 
     def __init__(self) -> None:
-        self._alive: weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], None] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._alive: weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], None] = weakref.WeakKeyDictionary()
 
     def add(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Remember a generator until it is collected."""

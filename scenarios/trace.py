@@ -140,9 +140,7 @@ class Difference:
         return "\n".join(lines)
 
 
-def first_difference(
-    left: Iterable[Entry], right: Iterable[Entry], context: int = 5
-) -> Difference | None:
+def first_difference(left: Iterable[Entry], right: Iterable[Entry], context: int = 5) -> Difference | None:
     """The first difference, with up to `context` common entries before it; None if equal."""
     before: deque[Entry] = deque(maxlen=context)
     for index, (one, other) in enumerate(zip_longest(left, right)):
@@ -182,10 +180,7 @@ def _tagged(tag: bytes, body: bytes) -> bytes:
 
 def _clean(text: str) -> str:
     if _ADDRESS.search(text):
-        raise TraceError(
-            f"{text!r} holds a memory address, which differs from run to run; "
-            "name the thing by its id"
-        )
+        raise TraceError(f"{text!r} holds a memory address, which differs from run to run; name the thing by its id")
     return text
 
 

@@ -47,9 +47,7 @@ def record_figure(request: pytest.FixtureRequest) -> Callable[[str, float, str],
     return record
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     outcome = outcome_of(terminalreporter.stats, config.stash[STARTED])
     if outcome.figures:
         terminalreporter.section("figures")

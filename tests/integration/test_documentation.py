@@ -31,9 +31,7 @@ def test_every_link_to_a_file_leads_to_one(page):
 
 
 def test_a_link_to_nothing_is_found(tmp_path):
-    assert broken_links("[a](gone.md#part) [b](https://example.org) [c](.)", tmp_path) == [
-        "gone.md"
-    ]
+    assert broken_links("[a](gone.md#part) [b](https://example.org) [c](.)", tmp_path) == ["gone.md"]
 
 
 MARKDOWN = """
@@ -67,9 +65,7 @@ def test_blocks_are_found_with_their_line_and_the_excused_ones_are_not():
 
 
 def test_an_excuse_without_a_reason_excuses_nothing():
-    assert list(snippets_of("<!-- not run: -->\n```python\nx\n```\n")) == [
-        Snippet("python", 3, "x\n")
-    ]
+    assert list(snippets_of("<!-- not run: -->\n```python\nx\n```\n")) == [Snippet("python", 3, "x\n")]
 
 
 def test_a_block_that_fails_is_reported_with_what_it_said(tmp_path):

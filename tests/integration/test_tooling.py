@@ -45,9 +45,7 @@ def interpreter(machine: dict[str, str], name: str, code: str) -> Path:
 
 
 def set_up(machine: dict[str, str], tmp_path: Path):
-    return run(
-        "/bin/sh", ROOT / ".ci/venv", tmp_path / "new-venv", "dev", cwd=tmp_path, env=machine
-    )
+    return run("/bin/sh", ROOT / ".ci/venv", tmp_path / "new-venv", "dev", cwd=tmp_path, env=machine)
 
 
 LACKS = 'case "$2" in *print*) echo 3.11;; "import {}") exit 1;; esac'
@@ -78,9 +76,7 @@ def test_an_interpreter_built_without_a_needed_module_is_named(machine, tmp_path
     assert f"python3.11 was built without {module}" in result.stderr
 
 
-def test_an_interpreter_that_was_asked_for_and_is_too_old_is_not_replaced_by_another(
-    machine, tmp_path
-):
+def test_an_interpreter_that_was_asked_for_and_is_too_old_is_not_replaced_by_another(machine, tmp_path):
     interpreter(machine, "python3", "exit 0")
     old = interpreter(machine, "old", "exit 1")
     result = set_up({**machine, "PYTHON": str(old)}, tmp_path)
@@ -205,7 +201,5 @@ def test_make_alone_lists_every_target_and_does_nothing():
     listed = run("make")
     assert listed.returncode == 0
     targets = {line.split()[1] for line in listed.stdout.splitlines()}
-    declared = next(
-        x for x in (ROOT / "Makefile").read_text().splitlines() if x.startswith(".PHONY")
-    )
+    declared = next(x for x in (ROOT / "Makefile").read_text().splitlines() if x.startswith(".PHONY"))
     assert targets == set(declared.split()[1:])

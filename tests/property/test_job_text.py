@@ -19,9 +19,7 @@ from forebay.jobs import (
     parse_record,
 )
 
-NUMBERS = st.from_regex(
-    r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,4})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
-)
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,4})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
 STRINGS = st.text(st.characters(), max_size=8)
 
 
@@ -122,9 +120,7 @@ def test_args_are_byte_exact_from_post_to_record_and_back(tree, seed):
     args = spell(tree, rnd).encode()
     body = b'{"type":"t", "args": ' + args + b' ,"key":null}'
     assert parse_post(body).args == args
-    assert [item.args for item in parse_batch(b'{"jobs":[' + body + b"," + body + b"]}")] == [
-        args
-    ] * 2
+    assert [item.args for item in parse_batch(b'{"jobs":[' + body + b"," + body + b"]}")] == [args] * 2
     assert decode("jobs", 0, 0, 0, body, ()).args == args
     value, headers = encode(parse_post(body), id_="i", enqueued_at=1)
     assert decode("jobs", 0, 0, 0, value, headers).args == args

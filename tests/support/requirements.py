@@ -33,8 +33,7 @@ def rows_of(markdown: str) -> list[Row]:
     return [
         Row(cells[0], cells[1], tuple(TEST.findall(cells[2])), cells[3])
         for line in markdown.splitlines()
-        if re.match(r"\| [A-Z]\d+ \|", line)
-        and len(cells := [cell.strip() for cell in line.strip("| ").split(" | ")]) == 4
+        if re.match(r"\| [A-Z]\d+ \|", line) and len(cells := [cell.strip() for cell in line.strip("| ").split(" | ")]) == 4
     ]
 
 
@@ -64,13 +63,9 @@ def _tests_in(path: Path) -> set[str]:
     names = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef):
-            inner = (
-                n.name for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
-            )
+            inner = (n.name for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
             names |= {f"{node.name}::{name}" for name in inner if name.startswith("test")}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
-            "test"
-        ):
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
             names.add(node.name)
         elif isinstance(node, ast.Assign):
             targets = (target.id for target in node.targets if isinstance(target, ast.Name))

@@ -71,9 +71,7 @@ def all_sources() -> Iterator[Source]:
 
 def tracked_texts() -> Iterator[tuple[str, str]]:
     """(path, text) of every file under version control that is text and still there."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
-    )
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
     for name in filter(None, listed.stdout.split("\0")):
         path = ROOT / name
         try:

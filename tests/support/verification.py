@@ -78,9 +78,7 @@ def _listed(title: str, items: object) -> list[str]:
 
 def _commit(root: Path) -> str:
     def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
-        )
+        run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
         return run.stdout.strip()
 
     commit = git("rev-parse", "--short=12", "HEAD") or "not under version control"

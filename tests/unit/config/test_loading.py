@@ -131,9 +131,7 @@ log: {url: "kafka://b1:9092"}
         (8, "log.url"),
     ]
     lines = str(ConfigError(found)).splitlines()
-    assert lines[0] == (
-        f"{path}:3: topics[0].partitions: found 'many'; write a whole number from 1 to 10000"
-    )
+    assert lines[0] == (f"{path}:3: topics[0].partitions: found 'many'; write a whole number from 1 to 10000")
     assert lines[2] == f"{path}:5: gate.prot: found an unknown key; did you mean port?"
     assert "only the sqlite adapter" in lines[4]
     assert len(lines) == 5
@@ -210,9 +208,7 @@ def test_a_file_that_is_not_utf_8_is_such_an_error_too(write):
 
 def test_aliases_that_stand_for_gigabytes_are_refused_at_once(write):
     lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]" for n in range(1, 40)]
-    assert {problem.want for problem in problems(write("\n".join(lines)))} == {
-        "write the value out"
-    }
+    assert {problem.want for problem in problems(write("\n".join(lines)))} == {"write the value out"}
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "a: " + "{a: " * 50_000, "- " * 5_000 + "x"])
@@ -286,9 +282,7 @@ unknown: ${S}
         f"http://{SECRET}@",
     ],
 )
-@pytest.mark.parametrize(
-    "key", ["data: {} # {}", "log: {}", "log: {{url: {}}}", "gate: {{port: {}}}"]
-)
+@pytest.mark.parametrize("key", ["data: {} # {}", "log: {}", "log: {{url: {}}}", "gate: {{port: {}}}"])
 def test_what_a_url_hides_is_not_in_errors(write, url, key):
     quoted = f'"{url}"'
     text = key.format(quoted, quoted).replace("data: ", "gate: {zone: ").replace(" # ", "} # ")

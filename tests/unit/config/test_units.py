@@ -47,9 +47,7 @@ def test_sizes_are_read_as_bytes(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(
-    ("text", "rate"), [("5000/s", 5000.0), ("90/m", 1.5), ("36/h", 0.01), ("2.5 / s", 2.5)]
-)
+@pytest.mark.parametrize(("text", "rate"), [("5000/s", 5000.0), ("90/m", 1.5), ("36/h", 0.01), ("2.5 / s", 2.5)])
 def test_rates_are_read_as_events_per_second(text, rate):
     assert parse_rate(text) == rate
 

@@ -33,9 +33,7 @@ def test_a_time_outside_48_bits_is_refused(now):
         new_ulid(now, random.Random(0))
 
 
-@pytest.mark.parametrize(
-    ("key", "of_8", "of_1000"), [("", 4, 652), ("a", 2, 250), ("order-1", 4, 396), ("é", 3, 51)]
-)
+@pytest.mark.parametrize(("key", "of_8", "of_1000"), [("", 4, 652), ("a", 2, 250), ("order-1", 4, 396), ("é", 3, 51)])
 def test_partitions_match_the_published_vectors(key, of_8, of_1000):
     assert (partition_of(key, 8), partition_of(key, 1000)) == (of_8, of_1000)
 

@@ -181,9 +181,7 @@ class TestStuck:
         assert "cycle: left -> right -> left" in told
 
     @pytest.mark.parametrize("sleep", [asyncio.sleep, anyio.sleep])
-    def test_sleeping_for_ever_is_a_deadlock(
-        self, sleep: Callable[[float], Coroutine[Any, Any, None]]
-    ) -> None:
+    def test_sleeping_for_ever_is_a_deadlock(self, sleep: Callable[[float], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
             await sleep(math.inf)
 
@@ -290,9 +288,7 @@ class TestEnd:
                 raise ValueError("cleaning up")
 
         async def main() -> None:
-            running_loop().set_exception_handler(
-                lambda _, told_: told.append(repr(told_["exception"]))
-            )
+            running_loop().set_exception_handler(lambda _, told_: told.append(repr(told_["exception"])))
             keep = asyncio.create_task(fails())
             await asyncio.sleep(1)
             assert not keep.done()
@@ -334,9 +330,7 @@ class TestEnd:
             run(main)
 
     @pytest.mark.parametrize("failure", [ValueError, None])
-    def test_everything_is_undone_however_the_run_ends(
-        self, failure: type[Exception] | None
-    ) -> None:
+    def test_everything_is_undone_however_the_run_ends(self, failure: type[Exception] | None) -> None:
         before = (anyio_backend.CancelScope, time.monotonic, gc.isenabled())
         during: list[tuple[object, ...]] = []
 

@@ -56,9 +56,7 @@ def test_draws_in_one_stream_never_shift_another(seed: int, program: list[tuple[
 
 
 @given(seed=st.integers(), program=programs)
-def test_a_strict_replay_gives_the_same_values_under_any_seed(
-    seed: int, program: list[tuple[str, Use]]
-) -> None:
+def test_a_strict_replay_gives_the_same_values_under_any_seed(seed: int, program: list[tuple[str, Use]]) -> None:
     recorded = Streams(seed)
     values = play(recorded, program)
     replayed = Streams(seed + 1, replay=recorded.tape)
@@ -68,9 +66,7 @@ def test_a_strict_replay_gives_the_same_values_under_any_seed(
 
 
 @given(seed=st.integers(), program=programs, extra=st.sampled_from("AB"))
-def test_a_strict_replay_stops_at_the_first_draw_too_many(
-    seed: int, program: list[tuple[str, Use]], extra: str
-) -> None:
+def test_a_strict_replay_stops_at_the_first_draw_too_many(seed: int, program: list[tuple[str, Use]], extra: str) -> None:
     recorded = Streams(seed)
     play(recorded, program)
     replayed = Streams(seed, replay=recorded.tape)

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from forebay.scenarios.trace import Trace, TraceError, Value, encoded, first_difference
 
 texts = st.text().filter(lambda text: " at 0x" not in text and not text.startswith("at 0x"))
-plain = (
-    st.none()
-    | st.integers()
-    | texts
-    | st.binary()
-    | st.floats(allow_nan=False, allow_infinity=False)
-)
+plain = st.none() | st.integers() | texts | st.binary() | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(plain, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=8)
 
 
@@ -83,9 +77,7 @@ def test_a_number_that_is_not_finite_is_refused(bad: float) -> None:
 
 
 @given(details=st.lists(values, max_size=5))
-def test_a_trace_survives_its_file(
-    tmp_path_factory: pytest.TempPathFactory, details: list[Value]
-) -> None:
+def test_a_trace_survives_its_file(tmp_path_factory: pytest.TempPathFactory, details: list[Value]) -> None:
     path = tmp_path_factory.mktemp("trace") / "trace.jsonl"
     trace = trace_of(*details)
     trace.dump(path, {"seed": 7})
