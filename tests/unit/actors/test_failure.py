@@ -7,6 +7,7 @@ import pytest
 from support.puppets import Puppet, boom, exits, puppet, recorded, running, settled, virtual
 
 from forebay import (
+    Actor,
     ActorDied,
     ChildSpec,
     Exited,
@@ -84,8 +85,6 @@ async def test_a_failed_on_stop_makes_an_orderly_end_failed_and_leaves_another_f
 
 @virtual
 async def test_an_actor_without_on_message_says_which_message_it_cannot_take():
-    from forebay import Actor
-
     async with running(ChildSpec("a", Actor, restart=Restart.TEMPORARY)) as runtime:
         ended = exits(runtime)
         runtime.ref("/a").tell(1)

@@ -12,6 +12,7 @@ from forebay import (
     Exited,
     Limits,
     Restart,
+    RestartScheduled,
     Started,
     StartFailed,
     State,
@@ -335,7 +336,8 @@ async def test_a_runtime_can_stop_while_a_child_waits_for_its_restart():
     async with running(puppet()) as runtime:
         await crash(runtime, "/a")
         await until_event(runtime, lambda event: isinstance(event, Started))
-        await crash(runtime, "/a")
+        runtime.inject("/a", OSError())
+        await until_event(runtime, lambda event: isinstance(event, RestartScheduled) and event.delay > 0)
         assert runtime.tree().find("/a").state is State.WAITING
         started = recorded(runtime, Started)
         report = await runtime.stop()
