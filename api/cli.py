@@ -7,7 +7,9 @@ import click
 from forebay.commands.check import check
 from forebay.commands.demo import demo
 from forebay.commands.enqueue import enqueue
+from forebay.commands.jobs import jobs
 from forebay.commands.run import run
+from forebay.commands.tree import tree
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (run, check, enqueue, demo):
+for command in (run, check, enqueue, tree, jobs, demo):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""The tree as text for people: state, incarnation, restarts, mailbox; siblings that are all alike in one line."""
+"""The tree as text for people: states, incarnations (`#2`), waiting messages, last failures."""
 
 from __future__ import annotations
 
@@ -45,38 +45,48 @@ def _groups(children: Sequence[Node]) -> Iterator[Sequence[Node]]:
 
 
 def _kin(item: tuple[int, Node]) -> object:
+    """Equal for neighbours with consecutive numbers that have the same to say."""
     place, node = item
     found = _NUMBERED.match(node.name)
-    plain = not node.children and node.state is State.RUNNING and node.incarnation == 1
-    return (found["stem"], node.kind) if found and plain else place
+    if found is None or node.children or node.state is not State.RUNNING or _depth(node):
+        return place
+    return found["stem"], node.kind, node.incarnation, node.last_exit, int(found["number"]) - place
 
 
 def _label_of_many(nodes: Sequence[Node]) -> Text:
     first, last = (_NUMBERED.match(node.name) for node in (nodes[0], nodes[-1]))
     assert first is not None
     assert last is not None
-    label = Text(f"{first['stem']}[{first['number']}..{last['number']}]  ")
-    label.append(f"{len(nodes)} running", _COLOURS[State.RUNNING])
+    label = _begin(f"{first['stem']}[{first['number']}..{last['number']}]", nodes[0])
     if busy := sum(1 for node in nodes if node.tasks):
-        label.append(f", {busy} busy", "cyan")
-    return label
+        label.append(f"  {busy} busy", "cyan")
+    return _end(label, nodes[0])
 
 
 def _label(node: Node) -> Text:
-    label = Text(node.name)
+    label = _begin(node.name, node)
     if node.strategy is not None:
         label.append(f"  {node.strategy}", "dim")
-    label.append(f"  {node.state.value}", _COLOURS[node.state])
-    if node.incarnation > 1:
-        label.append(f"  incarnation {node.incarnation}", "magenta")
     if node.next_restart is not None:
         label.append(f"  restart in {node.next_restart:.1f} s", "yellow")
-    if node.mailbox is not None and node.mailbox.depth:
-        label.append(f"  {node.mailbox.depth} waiting", "cyan")
-    if node.last_exit is not None:
-        label.append(f"  {_short(node.last_exit)}", "dim red")
+    if depth := _depth(node):
+        label.append(f"  {depth} waiting", "cyan")
+    return _end(label, node)
+
+
+def _begin(name: str, node: Node) -> Text:
+    label = Text(name, no_wrap=True, overflow="ellipsis")
+    label.append(f"  {node.state.value}", _COLOURS[node.state])
+    if node.incarnation > 1:
+        label.append(f" #{node.incarnation}", "magenta")
     return label
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"
+def _end(label: Text, node: Node) -> Text:
+    if node.last_exit is not None:
+        label.append(f"  last {node.last_exit}", "dim red")
+    return label
+
+
+def _depth(node: Node) -> int:
+    return 0 if node.mailbox is None else node.mailbox.depth

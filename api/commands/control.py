@@ -54,7 +54,7 @@ class Control:
             ) from None
         except (OSError, HTTPException) as error:
             raise CommandFailed(
-                f"{self._socket}: {error or type(error).__name__}; whether the request took effect is not known"
+                f"{self._socket}: {error} ({type(error).__name__}); whether the request took effect is not known"
             ) from error
         finally:
             connection.close()

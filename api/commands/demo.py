@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from forebay.commands.ends import told
+from forebay.commands.ends import WrongUse, told
 
 
 @click.command()
@@ -22,7 +22,10 @@ def demo(config: Path | None, data: Path | None, number: int) -> None:
     """
     with told():
         from forebay.config import load  # noqa: PLC0415 - help must not wait for it
-        from forebay.scenarios.demo import run_demo  # noqa: PLC0415
+        from forebay.scenarios.demo import NoGate, run_demo  # noqa: PLC0415
 
-        status = run_demo(None if config is None else load(config, os.environ), data, number)
+        try:
+            status = run_demo(None if config is None else load(config, os.environ), data, number)
+        except NoGate as error:
+            raise WrongUse(str(error)) from None
     sys.exit(status)

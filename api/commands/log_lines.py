@@ -16,6 +16,7 @@ from forebay.actors.events import (
     Exited,
     HandlerStuck,
     LoopLag,
+    Noted,
     Parked,
     Started,
     StartFailed,
@@ -25,6 +26,8 @@ from forebay.actors.exits import Exit, Failed, Normal, Shutdown
 
 _PLAIN: Final = re.compile(r"[\w./:@\[\]+-]+\Z", re.ASCII)
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_PER_JOB: Final = frozenset({"recorded"})
+"""Domain events that come with every few jobs."""
 _WARNINGS: Final = (DeadLetter, Dropped, HandlerStuck, LoopLag)
 _ERRORS: Final = (Escalated, Parked, Zombie)
 
@@ -35,11 +38,17 @@ def line_of(event: Event, now: int, *, verbose: bool) -> str | None:
     if level == "debug" and not verbose:
         return None
     at = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    fields = {"path": event.path, "incarnation": str(event.incarnation), "detail": event.detail()}
+    fields = {"path": event.path, "incarnation": str(event.incarnation or ""), **_fields(event)}
     if level == "error" and (trace := _traceback(event)):
         fields["traceback"] = trace
-    words = [f"{name}={_quoted(value)}" for name, value in fields.items() if value not in {"", "0"}]
+    words = [f"{name}={_quoted(value)}" for name, value in fields.items() if value]
     return " ".join([at, level, _name(event), *words])
+
+
+def _fields(event: Event) -> dict[str, str]:
+    if isinstance(event, Noted):
+        return {name: str(value) for name, value in event.fields}
+    return {"detail": event.detail()}
 
 
 def level_of(event: Event) -> str:
@@ -48,6 +57,8 @@ def level_of(event: Event) -> str:
         return _level_of_exit(event.exit)
     if isinstance(event, Started):
         return "debug" if event.incarnation == 1 else "info"
+    if isinstance(event, Noted) and event.name in _PER_JOB:
+        return "debug"
     if isinstance(event, _ERRORS):
         return "error"
     return "warning" if isinstance(event, _WARNINGS) else "info"
@@ -60,7 +71,9 @@ def _level_of_exit(exit_: Exit) -> str:
 
 
 def _name(event: Event) -> str:
-    """`RestartScheduled` -> `restart_scheduled`."""
+    """A domain event's own name, else the class's: `RestartScheduled` -> `restart_scheduled`."""
+    if isinstance(event, Noted):
+        return event.name
     return _WORDS.sub("_", type(event).__name__).lower()
 
 
