@@ -31,5 +31,4 @@ class Ask(Caller):
     __slots__ = ("message",)
 
     def __init__(self, message: object, future: asyncio.Future[Any]) -> None:
-        super().__init__(future)
-        self.message = message
+        self.future, self.message = future, message  # not by super: every ask pays for it

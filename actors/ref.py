@@ -109,7 +109,7 @@ class Ref(Generic[M]):
         deadline = loop.time() + timeout
         mailbox = self._current()
         asker = self._begin_asking()
-        expiry: asyncio.TimerHandle | None = None
+        expiry, number = self._cell.system.expiry, 0
         try:
             ask = Ask(message, loop.create_future())
             if len(mailbox.user) < mailbox.limit:
@@ -117,11 +117,10 @@ class Ref(Generic[M]):
             else:
                 await self._squeeze_in(ask, deadline, timeout)
             # Only now: a reply future that nobody awaits must not be given an error.
-            expiry = loop.call_at(deadline, self._expire, ask.future, timeout)
+            number = expiry.add(ask, self._cell.path, timeout, deadline)
             return await ask.future
         finally:
-            if expiry is not None:
-                expiry.cancel()
+            expiry.remove(number)
             if asker is not None:
                 asker.asking = None
 
@@ -142,10 +141,6 @@ class Ref(Generic[M]):
             if cell is not None and cell is not self._cell:
                 self._cell, self._mailbox = cell, cell.mailbox
         return self._mailbox
-
-    def _expire(self, future: asyncio.Future[Any], timeout: float) -> None:
-        if not future.done():
-            future.set_exception(AskTimeout(self.path, timeout))
 
     def _begin_asking(self) -> Cell | None:
         """Note who waits for whom, and refuse to close a circle.

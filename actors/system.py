@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay.actors.cell import Cell
 from forebay.actors.events import Event, EventStream
+from forebay.actors.expiry import Expiry
 from forebay.actors.mailbox import MailboxSpec
 from forebay.actors.ref import Ref
 
@@ -29,6 +30,7 @@ class System:
         self.random = random
         self.events = EventStream()
         self.emit: Callable[[Event], None] = self.events.emit
+        self.expiry = Expiry()
         self.busy: set[ActorProcess] = set()
         self.zombies: set[asyncio.Task[None]] = set()
         self._cells: dict[str, Cell] = {}

@@ -230,6 +230,7 @@ class Runtime:
             return await self._run_root()
         finally:
             watchdog.stop()
+            self.system.expiry.close()
             for resource in reversed(started):
                 await resource.stop()
             self.system.events.unlisten(self._note_exit)
