@@ -211,12 +211,12 @@ class Mailbox:
             self.reserved += 1
         self._set_limit()
 
-    async def wait(self) -> None:
-        """Return when either lane may have something. One reader only."""
+    def wait(self) -> asyncio.Future[None]:
+        """Return a future that is done when either lane may have something. One reader only."""
+        waiter = self.waiter = asyncio.get_running_loop().create_future()
         if self.user or self.system:
-            return
-        self.waiter = asyncio.get_running_loop().create_future()
-        await self.waiter
+            self.wake()
+        return waiter
 
     def close(self, why: str) -> None:
         """Take no more user messages; those who wait for room are refused. What is queued stays."""
