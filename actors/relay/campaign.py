@@ -36,7 +36,7 @@ class Held:
 
 @frozen
 class Candidacy:
-    """Who wants which lock, and on which terms. Times are seconds."""
+    """Who wants which lock, and on which terms. `instance` is unique to one life of one process. Times are seconds."""
 
     topic: str
     instance: str
@@ -48,7 +48,8 @@ class Candidacy:
 class Campaign:
     """One incarnation's way to the lock. `session` is what must be destroyed in the end; None before there is one.
 
-    A session exists only from the moment the lock looks free: who waits in line costs coordination one watch.
+    A session exists only from the moment the lock looks free: who waits in line costs coordination one watch. A lock that
+    is held in our own name was an earlier incarnation's, whose term has ended: its session is destroyed.
     """
 
     def __init__(self, ctx: Context, coordination: Coordination, candidacy: Candidacy, outage: Outage) -> None:
@@ -57,6 +58,7 @@ class Campaign:
         self._candidacy = candidacy
         self._outage = outage
         self._key = lock_key(candidacy.topic)
+        self._name = candidacy.instance.encode()
         self.session: str | None = None
 
     async def win(self) -> Held:
@@ -65,6 +67,8 @@ class Campaign:
         while True:
             entry, index = await self._outage.call(partial(self._coordination.watch, self._key, index, wait))
             if entry is not None and entry.session is not None:
+                if entry.value == self._name:
+                    await self._outage.call(partial(self._coordination.destroy_session, entry.session))
                 wait = WATCH
                 continue
             await asyncio.sleep(self._candidacy.rank_delay)
@@ -80,7 +84,7 @@ class Campaign:
             partial(port.create_session, f"forebay-{wanted.topic}", wanted.ttl, wanted.lock_delay)
         )
         try:
-            if await call(partial(port.acquire, self._key, session, wanted.instance.encode())):
+            if await call(partial(port.acquire, self._key, session, self._name)):
                 renewed_at = await call(partial(self._renew, session))
                 entry = await call(partial(port.get, self._key))
                 if entry is not None and entry.session == session:

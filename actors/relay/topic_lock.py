@@ -95,10 +95,11 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
     async def on_stop(self, ctx: Context, exit_: Exit) -> None:
         for task in ("term", "renew", "watch"):
             ctx.cancel(task)
-        if self._campaign.session is None:
+        session = self._campaign.session
+        if session is None or not _harmless(exit_):
             return
         try:
-            await within(LET_GO, self._let_go(self._campaign.session, release=_harmless(exit_)))
+            await within(LET_GO, self._let_go(session))
         except Unavailable as error:
             ctx.note("lock_not_released", key=self._key, why=str(error), advice="it lapses by itself")
 
@@ -183,23 +184,22 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
 
     # --- giving it back
 
-    async def _let_go(self, session: str, *, release: bool) -> None:
-        if release:
-            await self._coordination.release(self._key, session)
+    async def _let_go(self, session: str) -> None:
+        await self._coordination.release(self._key, session)
         await self._coordination.destroy_session(session)
-
-
-def _generation_of(stored: object) -> int:
-    assert isinstance(stored, Token)
-    return stored.generation
 
 
 def _harmless(exit_: Exit) -> bool:
     """Whether nothing of our term can write any more, so that the next holder need not wait out the lock delay.
 
-    A stop ends the term first; a queue that forgot refuses it. In all other ends the term may still be running: then the
-    session is only destroyed, and the lock delay gives the term time to end.
+    A stop ends the term first; a queue that forgot refuses it. In all other ends the term may be running still, and what
+    ends it must not wait for coordination; the next incarnation finds the lock in our name, and destroys its session.
     """
     if isinstance(exit_, Failed):
         return isinstance(exit_.error, TermEnded | QueueForgot)
     return isinstance(exit_, Normal | Shutdown)
+
+
+def _generation_of(stored: object) -> int:
+    assert isinstance(stored, Token)
+    return stored.generation

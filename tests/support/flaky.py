@@ -50,9 +50,9 @@ class Faults:
 class Flaky:
     """A port behind its faults. What it connects to is behind the same ones; `close` always works."""
 
-    def __init__(self, port, faults):
+    def __init__(self, port, faults, calls=None):
         self.port, self.faults = port, faults
-        self.calls = {}
+        self.calls = {} if calls is None else calls  # how often what was called
 
     def __getattr__(self, name):
         found = getattr(self.port, name)
@@ -64,6 +64,6 @@ class Flaky:
             await self.faults.before(name)
             result = await found(*args, **kwargs)
             await self.faults.after(name)
-            return Flaky(result, self.faults) if name == "connect" else result
+            return Flaky(result, self.faults, self.calls) if name == "connect" else result
 
         return call
