@@ -51,8 +51,8 @@ async def _open_tcp(address: Tcp) -> socket.socket:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise CannotBind(address, f"{address.host!r} is no host of ours ({error.strerror}): write an IP address") from error
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: it is not even a name
+        raise CannotBind(address, f"{address.host!r} is no host of ours ({error}): write an IP address") from error
     family, *_, where = found[0]
     with ExitStack() as undo:
         listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))

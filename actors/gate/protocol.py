@@ -111,6 +111,7 @@ class HttpProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
             self._headers_arrived()
         elif self.conn.trailing_data[0]:
+            self._unset_keepalive_if_required()
             self._await_headers()
 
     def _await_headers(self) -> None:
