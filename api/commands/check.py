@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from forebay.commands.ends import told
-from forebay.commands.place import importable
+from forebay.commands.place import with_handlers
 
 if TYPE_CHECKING:
     from forebay.config import Config
@@ -23,7 +23,7 @@ def check(config: Path) -> None:
     included and secrets masked, and the job types that have handlers.
     """
     with told():
-        found = importable(config)
+        found = with_handlers(config)
         click.echo(found.describe().rstrip())
         click.echo(f"# {config} is right; {_handlers(found)}")
 
@@ -34,7 +34,5 @@ def _handlers(config: Config) -> str:
     if not config.workers.handlers:
         return "workers.handlers is empty, so no job type can run"
     from forebay.jobs.registry import default_registry  # noqa: PLC0415 - help must not wait for it
-    from forebay.supervisors.job_runtime import load_handlers  # noqa: PLC0415
 
-    load_handlers(config)
     return f"job types: {', '.join(sorted(default_registry.types())) or 'none; the handlers modules have no @job'}"

@@ -40,7 +40,5 @@ def told() -> Iterator[None]:
         yield
     except (ConfigError, DuplicateHandler, InvalidTree) as error:
         raise WrongUse(str(error)) from error
-    except SyntaxError as error:
-        raise WrongUse(f"{error.filename}:{error.lineno}: {error.msg}; a module of handlers is not valid Python") from error
     except (ActorError, BackendError) as error:
         raise CommandFailed(str(error)) from error

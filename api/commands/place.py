@@ -27,6 +27,23 @@ def importable(path: Path) -> Config:
     return load(path, os.environ)
 
 
+def with_handlers(path: Path) -> Config:
+    """Load a configuration and import the handlers it names. Raises `WrongUse`, `ConfigError`, `DuplicateHandler`.
+
+    What else a module of handlers raises when it is imported is shown as it is: the traceback leads to the fault.
+    """
+    from forebay.supervisors.job_runtime import HandlersNotLoaded, load_handlers  # noqa: PLC0415 - help must not wait for it
+
+    config = importable(path)
+    try:
+        load_handlers(config)
+    except HandlersNotLoaded as error:
+        raise WrongUse(f"{path}: {error}") from error
+    except SyntaxError as error:
+        raise WrongUse(f"{error.filename}:{error.lineno}: {error.msg}; a module of handlers is not valid Python") from error
+    return config
+
+
 def of_running(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say which running runtime it is about; it receives `config` and `data`."""
     kind = click.Path(path_type=Path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from forebay.commands.ends import told
-from forebay.commands.place import importable
+from forebay.commands.place import with_handlers
 
 
 @click.command()
@@ -31,5 +31,5 @@ def run(config: Path, verbose: bool) -> None:
     with told():
         from forebay.commands.serving import serve  # noqa: PLC0415 - help must not wait for it
 
-        code = serve(importable(config), verbose=verbose)
+        code = serve(with_handlers(config), verbose=verbose)
     sys.exit(code)

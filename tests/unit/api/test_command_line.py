@@ -1,0 +1,130 @@
+"""The command line without a running runtime: help, configurations, what is missing (O5)."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from forebay.cli import main
+
+
+@pytest.fixture
+def forebay(tmp_path, monkeypatch):
+    """Run a command in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as the commands do; undone after the test
+
+    def run(*arguments: str, stdin: str | None = None):
+        return CliRunner().invoke(main, list(arguments), input=stdin)
+
+    return run
+
+
+FIVE_MISTAKES = """\
+data: [1]
+topics:
+  - {name: jobs, partitions: zero, rate: fast}
+gate: {prot: 8080}
+workers: {lease: 5parsecs}
+"""
+
+
+def test_check_names_every_mistake_with_file_line_and_key(forebay, tmp_path):
+    (tmp_path / "bad.yaml").write_text(FIVE_MISTAKES)
+    result = forebay("check", "bad.yaml")
+    assert result.exit_code == 2
+    lines = result.stderr.removeprefix("Error: ").splitlines()
+    places = [line.split(": found")[0] for line in lines]
+    assert places == [
+        "bad.yaml:1: data",
+        "bad.yaml:3: topics[0].partitions",
+        "bad.yaml:3: topics[0].rate",
+        "bad.yaml:4: gate.prot",
+        "bad.yaml:5: workers.lease",
+    ]
+    assert all("; " in line for line in lines), "each says what would be right"
+
+
+def test_run_refuses_the_same_configuration_with_the_same_words(forebay, tmp_path):
+    (tmp_path / "bad.yaml").write_text(FIVE_MISTAKES)
+    assert forebay("run", "bad.yaml").stderr == forebay("check", "bad.yaml").stderr
+
+
+def test_check_prints_what_is_in_force_and_hides_what_came_from_the_environment(forebay, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZONE", "secret-zone")
+    (tmp_path / "good.yaml").write_text('gate: {zone: "${ZONE}", port: 9}\n')
+    result = forebay("check", "good.yaml")
+    assert result.exit_code == 0, result.output
+    assert "port: 9" in result.output
+    assert "slots: 50" in result.output, "defaults are shown"
+    assert "zone: '***'" in result.output
+    assert "secret-zone" not in result.output
+
+
+def test_check_names_a_handlers_module_that_cannot_be_imported(forebay, tmp_path):
+    (tmp_path / "c.yaml").write_text("workers: {handlers: [no_such_module]}\n")
+    result = forebay("check", "c.yaml")
+    assert result.exit_code == 2
+    assert "c.yaml: workers.handlers: cannot import 'no_such_module'" in result.stderr
+
+
+def test_check_names_file_and_line_of_handlers_that_are_not_python(forebay, tmp_path):
+    (tmp_path / "broken_handlers.py").write_text("def f(:\n")
+    (tmp_path / "c.yaml").write_text("workers: {handlers: [broken_handlers]}\n")
+    result = forebay("check", "c.yaml")
+    assert result.exit_code == 2
+    assert "broken_handlers.py:1: invalid syntax" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_configuration_that_is_not_there_is_named(forebay, command):
+    result = forebay(command, "gone.yaml")
+    assert result.exit_code == 2
+    assert "gone.yaml: found no readable file (No such file or directory)" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["tree"], ["enqueue", "x"], ["jobs", "count"], ["jobs", "list"]])
+def test_without_a_runtime_the_folder_is_named_and_how_to_start_one(forebay, arguments):
+    result = forebay(*arguments, "--data", "nowhere")
+    assert result.exit_code == 1
+    assert "no runtime runs in nowhere" in result.stderr
+    assert "forebay run CONFIG" in result.stderr
+
+
+def test_a_command_without_any_configuration_asks_for_one(forebay):
+    result = forebay("tree")
+    assert result.exit_code == 2
+    assert "there is no forebay.yaml here; say which runtime with --config FILE or --data DIR" in result.stderr
+
+
+def test_two_answers_to_where_the_runtime_is_are_refused(forebay):
+    result = forebay("tree", "--config", "a.yaml", "--data", "b")
+    assert result.exit_code == 2
+    assert "give one of them" in result.stderr
+
+
+@pytest.mark.parametrize(("args", "stdin"), [("{to: ann}", None), ("-", '{"to": ')])
+def test_arguments_that_are_not_json_are_refused_before_anything_is_sent(forebay, args, stdin):
+    result = forebay("enqueue", "mail.send", args, "--data", "nowhere", stdin=stdin)
+    assert result.exit_code == 2
+    assert "ARGS are not JSON" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["resubmit", "discard"])
+def test_an_action_on_no_job_in_particular_is_refused(forebay, command):
+    result = forebay("jobs", command, "--data", "nowhere", "--topic", "jobs")
+    assert result.exit_code == 2
+    assert "name the jobs by their ids, or all of them with --all" in result.stderr
+
+
+def test_help_loads_neither_the_runtime_nor_any_client_library():
+    code = (
+        "import sys\nfrom forebay.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(*(m for m in ('yaml', 'uvicorn', 'starlette', 'rich', 'sqlite3', 'anyio', 'attrs', 'http.client')"
+        " if m in sys.modules), file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr.split() == []
+    assert "demo" in run.stdout
