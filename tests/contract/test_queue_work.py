@@ -76,6 +76,15 @@ async def test_an_empty_claim_again_is_empty_again(term):
     assert names(await claim(term.queue, 2)) == ["a"]
 
 
+async def test_a_claim_of_no_jobs_tells_what_that_call_took_and_takes_nothing(term):
+    await term.write(job("a"), job("b"))
+    first = await claim(term.queue, 1, limit=1)
+    assert await claim(term.queue, 1, limit=0) == first
+    assert names(await claim(term.queue, 2, limit=0)) == []
+    assert names(await claim(term.queue, 2, limit=5)) == []
+    assert names(await claim(term.queue, 3, limit=5)) == ["b"]
+
+
 async def test_sequences_of_two_workers_are_apart(term):
     await term.write(job("a"), job("b"))
     assert names(await claim(term.queue, 1, 1, worker="v")) == ["a"]
@@ -188,6 +197,14 @@ async def test_claims_that_were_never_received_go_back(term):
     assert names(await claim(term.queue, 2, limit=1)) == []
     (again,) = await claim(term.queue, 3, limit=1)
     assert (again.id, again.attempt) == ("b", 1)
+
+
+async def test_a_renewal_that_names_a_sequence_to_come_gives_nothing_back_and_changes_no_later_claim(term):
+    await term.write(job("a"), job("b"))
+    (one,) = await claim(term.queue, 1, limit=1)
+    assert await term.queue.renew("jobs", "w", 2**53 - 1, 30) == {("a", one.epoch)}
+    (two,) = await claim(term.queue, 2, limit=1)
+    assert await term.queue.renew("jobs", "w", 2, 30) == {("a", one.epoch), ("b", two.epoch)}
 
 
 async def test_a_lease_that_is_renewed_is_not_reaped(term, site):

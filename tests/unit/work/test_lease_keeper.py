@@ -1,0 +1,243 @@
+"""Leases and outcomes of a pool (Q2, Q6)."""
+
+import asyncio
+
+import pytest
+from support.work_tree import KEEPER, SLOTS, TTL, slot, working
+
+from forebay.actors.work.messages import Assignment, Claimed, Enrol
+from forebay.backends.ports import JobState, Lease
+from forebay.scenarios.virtual import crash, run_virtual
+
+
+def test_leases_are_renewed_every_third_of_their_time_while_a_job_runs_and_not_after():
+    async def main():
+        async with working() as (shop, _, pool):
+            await shop.post("j", seconds=20)
+            await shop.finished()
+            assert pool.calls("renew") == pytest.approx(20 / (TTL / 3), abs=1)
+            before = pool.calls("renew")
+            await asyncio.sleep(3600)
+            assert pool.calls("renew") == before
+            assert pool.calls("reap") > 3600
+
+    run_virtual(main)
+
+
+def test_a_job_that_outlives_many_leases_runs_once():
+    async def main():
+        async with working(names=("a", "b")) as (shop, diary, *_):
+            await shop.post("j", seconds=20 * TTL)
+            await shop.finished()
+            assert [(e.attempt, e.how) for e in diary.entries] == [(1, "done")]
+
+    run_virtual(main)
+
+
+def test_outcomes_wait_for_an_absent_queue():
+    async def main():
+        async with working() as (shop, diary, pool):
+            await shop.post("j", seconds=1)
+            await diary.begun()
+            pool.faults[0].down = True
+            await asyncio.sleep(TTL - 2)
+            assert diary.ids("done") == ["j"]
+            assert await shop.leased() == 1
+            pool.heal()
+            await shop.finished()
+            assert len(diary.entries) == 1
+            assert pool.recorded("done") == 1
+
+    run_virtual(main)
+
+
+def test_a_silent_queue_is_a_lapsed_lease_too():
+    async def main():
+        async with working() as (shop, diary, pool):
+            await shop.post("j", seconds=100)
+            await diary.begun()
+            pool.faults[0].silent = True
+            await asyncio.sleep(TTL + 0.1)
+            assert diary.ids("CancelledError") == ["j"]
+
+    run_virtual(main)
+
+
+def test_an_outage_shorter_than_the_lease_cancels_nothing():
+    async def main():
+        async with working() as (shop, diary, pool):
+            await shop.post("j", seconds=30)
+            await diary.begun()
+            pool.faults[0].down = True
+            await asyncio.sleep(TTL - TTL / 3 - 2)
+            pool.heal()
+            await shop.finished()
+            assert [(e.attempt, e.how) for e in diary.entries] == [(1, "done")]
+
+    run_virtual(main)
+
+
+def test_what_was_reaped_is_lost_at_the_next_renewal():
+    async def main():
+        async with working(slots=1) as (shop, diary, pool):
+            await shop.post("j", seconds=30)
+            await diary.begun()
+            store = shop.stores[0].queue()
+            store._database._connection.execute("UPDATE workers SET lease_end = 0")
+            await asyncio.sleep(TTL / 3 + 1)
+            assert diary.ids("CancelledError") == ["j"]
+            assert [note["job"] for note in pool.notes("lease_lost")] == ["j"]
+            await shop.finished()
+            assert [(e.attempt, e.how) for e in diary.entries] == [(1, "CancelledError"), (2, "done")]
+
+    run_virtual(main)
+
+
+def test_a_refused_outcome_is_reported_and_changes_nothing():
+    async def main():
+        async with working(slots=1) as (shop, diary, pool):
+            await shop.post("j", seconds=2)
+            await diary.begun()
+            store = shop.stores[0].queue()
+            await asyncio.sleep(1.5)
+            store._database._connection.execute("UPDATE workers SET lease_end = 0")
+            await store.reap("jobs", 10)
+            (view,) = await store.browse("jobs", JobState.PENDING, 10)
+            await store.claim("jobs", Lease("someone else", 1, 100.0), 10)
+            await asyncio.sleep(1)
+            assert diary.ids("done") == ["j"]
+            assert pool.recorded("refused") == 1
+            (view,) = await store.browse("jobs", JobState.IN_FLIGHT, 10)
+            assert view.attempt == 2
+
+    run_virtual(main)
+
+
+def test_a_new_keeper_is_a_new_worker_and_old_claims_run_again_after_their_lease():
+    async def main():
+        async with working(drain=0.5) as (shop, diary, pool):
+            first = await pool.runtime.ref(KEEPER).ask(Enrol(), 1)
+            await shop.post("j", seconds=20)
+            await diary.begun()
+            await crash(pool.runtime, KEEPER)
+            await asyncio.sleep(2)
+            second = await pool.runtime.ref(KEEPER).ask(Enrol(), 1)
+            assert second.worker != first.worker
+            await shop.finished()
+            assert [(e.attempt, e.how) for e in diary.entries] == [(1, "CancelledError"), (2, "done")]
+            assert diary.entries[1].begun >= TTL
+            assert diary.overlaps == []
+
+    run_virtual(main)
+
+
+def test_claims_of_an_earlier_worker_are_none_of_ours():
+    async def main():
+        async with working(slots=1) as (_shop, _diary, pool):
+            await asyncio.sleep(1)
+            stale = Claimed("an earlier one", "jobs", 1000, 0.0, (Assignment(slot(0), 1, "x", 1),))
+            pool.runtime.ref(KEEPER).tell(stale)
+            enrolled = await pool.runtime.ref(KEEPER).ask(Enrol(), 1)
+            assert enrolled.received["jobs"] < 1000
+            await asyncio.sleep(TTL)
+            assert pool.notes("lease_lost") == []
+
+    run_virtual(main)
+
+
+def test_a_job_assigned_to_a_slot_that_has_ended_goes_back_with_its_attempt_not_counted():
+    async def main():
+        async with working(slots=1) as (_shop, _diary, pool):
+            await crash(pool.runtime, slot(0))
+            await asyncio.sleep(1)
+            worker = (await pool.runtime.ref(KEEPER).ask(Enrol(), 1)).worker
+            claimed = Claimed(worker, "jobs", 500, asyncio.get_running_loop().time(), (Assignment(slot(0), 1, "y", 77),))
+            pool.runtime.ref(KEEPER).tell(claimed)
+            await asyncio.sleep(1)
+            assert pool.recorded("refused") == 1  # the Release of a lease that this queue never gave
+
+    run_virtual(main)
+
+
+def test_an_answer_that_came_later_than_its_lease_lasts_is_not_begun_upon():
+    async def main():
+        async with working(slots=1) as (shop, diary, pool):
+            await shop.post("j", seconds=100)
+            await diary.begun()
+            worker = (await pool.runtime.ref(KEEPER).ask(Enrol(), 1)).worker
+            pool.faults[0].silent = True
+            await asyncio.sleep(TTL + 1)
+            now = asyncio.get_running_loop().time()
+            late = Claimed(worker, "jobs", 99, now - TTL, (Assignment(slot(0), 1, "late", 5),))
+            pool.runtime.ref(KEEPER).tell(late)
+            await asyncio.sleep(0.1)
+            assert [note["job"] for note in pool.notes("lease_lost")] == ["j", "late"]
+
+    run_virtual(main)
+
+
+def test_a_stop_gives_back_what_was_claimed_and_never_received():
+    async def main():
+        async with working(slots=1) as (shop, diary, pool):
+            await asyncio.sleep(1)
+            pool.faults[0].lose = 1.0
+            await shop.post("j", seconds=100)
+            await shop.claimed()
+            stopping = asyncio.ensure_future(pool.runtime.stop())
+            await asyncio.sleep(0.01)
+            pool.heal()
+            report = await stopping
+            assert report.forced == ()
+            assert diary.entries == []
+            counts = await shop.routes["jobs"].counts("jobs")
+            assert (counts.pending, counts.in_flight) == (1, 0)
+
+    run_virtual(main)
+
+
+def test_a_stop_records_every_outcome_first():
+    async def main():
+        async with working(slots=20, drain=3.0) as (shop, diary, pool):
+            for number in range(20):
+                await shop.post(f"j{number}", seconds=1 + number / 4)
+            await diary.begun(20)
+            report = await pool.runtime.stop()
+            assert report.forced == ()
+            counts = await shop.routes["jobs"].counts("jobs")
+            assert counts.in_flight == 0
+            assert counts.pending == 20 - len(diary.ids("done"))
+            assert len(diary.ids("done")) == 9
+
+    run_virtual(main)
+
+
+def test_a_stop_while_the_queue_is_away_ends_in_time_and_says_that_it_was_forced():
+    async def main():
+        async with working(drain=1.0) as (shop, diary, pool):
+            await shop.post("j", seconds=0.5)
+            await diary.begun()
+            pool.faults[0].down = True
+            await asyncio.sleep(1)
+            report = await pool.runtime.stop()
+            assert report.forced == (KEEPER,)
+            assert report.seconds < 10
+            assert await shop.leased() == 1
+
+    run_virtual(main)
+
+
+def test_slots_that_are_taken_out_of_the_tree_leave_no_job_behind():
+    async def main():
+        async with working(slots=2) as (shop, diary, pool):
+            await shop.post("j", seconds=20)
+            await shop.post("k", seconds=20)
+            await diary.begun(2)
+            cell = pool.runtime.system.find(slot(0))
+            assert cell is not None
+            assert cell.path.startswith(SLOTS)
+            await cell.process.supervisor.terminate_child("slot[0]")
+            await shop.finished()
+            assert sorted(diary.ids("done")) == ["j", "k"]
+            assert [e.attempt for e in diary.entries] == [1, 1, 1]
+
+    run_virtual(main)
