@@ -20,7 +20,6 @@ from attrs import frozen
 
 from forebay.actors.ask import Ask
 from forebay.actors.exits import ActorError
-from forebay.actors.waiting import until
 from forebay.config.values import Overflow
 
 
@@ -90,7 +89,7 @@ class Mailbox:
         self.user: deque[Any] = deque()
         self.system: deque[Any] | None = None
         self.waiter: asyncio.Future[None] | None = None
-        self.room: deque[asyncio.Future[None]] | None = None
+        self.room: deque[asyncio.Future[bool]] | None = None  # True when a turn comes, False when it is too late
         self.closed: str | None = None
         self.high_water = 0
         self.dropped = 0
@@ -177,25 +176,34 @@ class Mailbox:
     async def _wait_for_room(self, message: object, deadline: float | None) -> None:
         if self.room is None:
             self.room = deque()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
         self.room.append(turn)
+        timer = None if deadline is None else loop.call_at(deadline, _give, turn, False)
         try:
-            in_time = await until(turn, deadline)
+            in_time = await turn
         except asyncio.CancelledError:
             self._leave_line(turn)
-            self.make_room()  # had its turn come, it is the next one's
             raise
-        self._leave_line(turn)
+        finally:
+            if timer is not None:
+                timer.cancel()
         if not in_time:
+            self._leave_line(turn)
             raise MailboxFull(self.path, self.capacity, message)
+        self._release()
 
-    def _leave_line(self, turn: asyncio.Future[None]) -> None:
+    def _leave_line(self, turn: asyncio.Future[bool]) -> None:
         assert self.room is not None
-        if turn.done():
-            self.reserved -= 1
-            self._set_limit()
-        else:
+        if turn in self.room:
             self.room.remove(turn)
+        else:
+            self._release()
+            self.make_room()  # its turn had come: that is the next one's now
+
+    def _release(self) -> None:
+        self.reserved -= 1
+        self._set_limit()
 
     def _set_limit(self) -> None:
         """What may be appended below without a second look; a coalescing lane always looks for a twin."""
@@ -207,8 +215,9 @@ class Mailbox:
     def make_room(self) -> None:
         """Give turns to those who wait for room, as many as there is room for; to all when the mailbox has closed."""
         while self.room and (self.free > 0 or self.closed is not None):
-            self.room.popleft().set_result(None)
+            # Reserved even if its sender has been cancelled just now: that one hands the place on when it wakes.
             self.reserved += 1
+            _give(self.room.popleft(), True)
         self._set_limit()
 
     def wait(self) -> asyncio.Future[None]:
@@ -235,3 +244,8 @@ class Mailbox:
         self.user.clear()
         self.make_room()
         return messages
+
+
+def _give(turn: asyncio.Future[bool], value: bool) -> None:
+    if not turn.done():
+        turn.set_result(value)
