@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,14 @@ from forebay.backends.errors import (
 
 RETRY_AFTER: Final = "1"
 """Seconds, the shortest that the header can say: what refuses now usually has room again within that."""
+
+
+class Json(JSONResponse):
+    """An answer in JSON, in ASCII: a text of someone else's, an error's for instance, may hold what UTF-8 cannot write."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes of the body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 @frozen
@@ -88,7 +97,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The whole answer."""
-        return JSONResponse(self.body(), self.kind.status, self.headers, media_type="application/problem+json")
+        return Json(self.body(), self.kind.status, self.headers, media_type="application/problem+json")
 
 
 def of_backend(error: BackendError, topics: Sequence[str] = ()) -> Problem:
@@ -121,7 +130,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path = request.scope["path"]  # not request.url, which a malformed Host header breaks
     if error.status_code == METHOD_NOT_ALLOWED.status:
         allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         problem = Problem(METHOD_NOT_ALLOWED, f"{path} takes {allowed}, not {request.method}", headers={"allow": allowed})

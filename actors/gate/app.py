@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -21,7 +21,7 @@ from forebay.actors.gate import requests
 from forebay.actors.gate.messages import Append
 from forebay.actors.gate.records import JobRecord, record_for, topic_named
 from forebay.actors.mailbox import ActorStopped, MailboxFull
-from forebay.actors.problems import Problem, of_backend
+from forebay.actors.problems import Json, Problem, of_backend
 from forebay.actors.ref import ActorDied, AskTimeout
 from forebay.actors.web import web_app
 from forebay.backends.errors import BackendError, RecordTooLarge
@@ -126,7 +126,7 @@ class _Gate:
                 raise requests.invalid(error) from None
             job = self._job(post, topic, requests.trace(request))
             (place,) = await self.appender.append([job.record], acks)
-        return JSONResponse({"id": job.id, **place}, 202)
+        return Json({"id": job.id, **place}, 202)
 
     async def post_batch(self, request: Request) -> Response:
         """Many jobs: 202 if all were accepted, 207 if some, 422 if none; a result for each, in order."""
@@ -149,7 +149,7 @@ class _Gate:
         partition = requests.partition(request.path_params["partition"], topic)
         async with self.bodies.read(request) as body:
             (place,) = await self.appender.append([NewRecord(topic.name, partition, body)], acks)
-        return JSONResponse(place, 200)
+        return Json(place, 200)
 
     # --- topics
 
@@ -208,4 +208,4 @@ def _batch_answer(results: list[dict[str, Any]], accepted: int) -> Response:
     counts: dict[str, Any] = {"accepted": accepted, "refused": refused, "results": results}
     if refused and not accepted:
         return Problem(problems.BATCH_REFUSED, "results says for each job why it was refused", extra=counts).response()
-    return JSONResponse(counts, 207 if refused else 202)
+    return Json(counts, 207 if refused else 202)

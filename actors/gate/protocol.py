@@ -25,8 +25,8 @@ class HttpLimits:
 
     Over `max_connections` a request is answered with 503, over twice as many a connection is cut. `header_timeout` is for
     a request's headers, from the connection or the first byte on; `max_header` for their size. `keep_alive` is how long an
-    idle connection stays, `linger` how long a client may go on with a body whose answer is complete. `drain` is how long a
-    stop waits for requests in hand.
+    idle connection stays, `linger` how long a client may go on with a body whose answer is complete, `write_timeout` how
+    long one may leave its answers unread. `drain` is how long a stop waits for requests in hand.
     """
 
     max_connections: int = 1000
@@ -34,6 +34,7 @@ class HttpLimits:
     max_header: int = 16 * 1024
     keep_alive: float = 5.0
     linger: float = 2.0
+    write_timeout: float = 10.0
     drain: float = 5.0
 
 
@@ -56,6 +57,7 @@ class HttpProtocol(H11Protocol):
         self._limits = limits
         self._headers_due: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     # --- asyncio's calls
 
@@ -68,14 +70,16 @@ class HttpProtocol(H11Protocol):
             return
         if count > self._limits.max_connections:
             self.app = _overloaded
+        transport.set_write_buffer_limits(high=0)  # so that `pause_writing` comes whenever the client does not read
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._headers_arrived()
         self._unset_keepalive_if_required()
-        if self._lingering is not None:
-            self._lingering.cancel()
+        for timer in (self._lingering, self._unread):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
         self._state.lost()
 
@@ -84,6 +88,17 @@ class HttpProtocol(H11Protocol):
         self._state.refresh_date()
         super().data_received(data)
         self._watch()
+
+    def pause_writing(self) -> None:
+        """The client does not read: its time begins."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._limits.write_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read everything."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
 
     # --- uvicorn's calls
 

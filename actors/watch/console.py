@@ -14,14 +14,14 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from forebay.actors import problems
 from forebay.actors.bodies import Bodies, require_json
 from forebay.actors.events import Event, EventStream, Noted
-from forebay.actors.problems import Problem
+from forebay.actors.problems import Json, Problem
 from forebay.actors.snapshot import Node, State, to_plain
 from forebay.actors.web import web_app
 from forebay.backends.errors import BackendError
@@ -29,6 +29,12 @@ from forebay.backends.ports import JobState, JobView, Queue
 
 MAX_JOBS: Final = 1000
 """Jobs in one answer, and ids in one request."""
+
+MAX_BODY: Final = 2**20
+"""Bytes of a request's body: room for as many ids."""
+
+BODY_TIMEOUT: Final = 10.0
+"""Seconds for a body to arrive."""
 
 EVENTS_KEPT: Final = 1000
 """Events that wait for a slow reader of `/events`; older ones are dropped and counted."""
@@ -51,7 +57,7 @@ def console_app(
 
 def console_routes(*, tree: Callable[[], Node], events: EventStream, queues: Mapping[str, Queue]) -> list[Route]:
     """What a console answers to. `queues` are by topic."""
-    console = _Console(tree, events, queues, Bodies(max_body=2**20, timeout=10.0, budget=8 * 2**20))
+    console = _Console(tree, events, queues, Bodies(max_body=MAX_BODY, timeout=BODY_TIMEOUT, budget=8 * MAX_BODY))
     return [
         Route("/healthz", console.healthz),
         Route("/tree", console.show_tree),
@@ -74,11 +80,11 @@ class _Console:
         """200 if everything runs, else 503 with what does not."""
         wrong = [node for node in self.tree().walk() if not _well(node)]
         places = [{"path": node.path, "state": node.state.value, "last_exit": node.last_exit} for node in wrong]
-        return JSONResponse({"healthy": not wrong, "wrong": places}, 503 if wrong else 200)
+        return Json({"healthy": not wrong, "wrong": places}, 503 if wrong else 200)
 
     async def show_tree(self, _request: Request) -> Response:
         """The tree as it is now."""
-        return JSONResponse(to_plain(self.tree()))
+        return Json(to_plain(self.tree()))
 
     async def follow(self, _request: Request) -> Response:
         """Events as they happen, as server-sent events."""
@@ -96,7 +102,7 @@ class _Console:
 
     async def counts(self, _request: Request) -> Response:
         """Jobs by state, for each topic; a topic whose queue does not answer has an error in their place."""
-        return JSONResponse({topic: await _counts(queue, topic) for topic, queue in self.queues.items()})
+        return Json({topic: await _counts(queue, topic) for topic, queue in self.queues.items()})
 
     async def browse(self, request: Request) -> Response:
         """Jobs of one topic in one state, by id."""
@@ -107,7 +113,7 @@ class _Console:
             jobs = await queue.browse(topic, state, limit, given.get("after", ""))
         except BackendError as error:
             raise problems.of_backend(error) from error
-        return JSONResponse({"jobs": [_plain_job(job) for job in jobs]})
+        return Json({"jobs": [_plain_job(job) for job in jobs]})
 
     async def resubmit(self, request: Request) -> Response:
         """Dead jobs to pending."""
@@ -126,7 +132,7 @@ class _Console:
             count: int = await action(queue)(topic, ids)
         except BackendError as error:
             raise problems.of_backend(error) from error
-        return JSONResponse({"count": count})
+        return Json({"count": count})
 
     def _queue(self, topic: str | None) -> tuple[str, Queue]:
         if topic is None or topic not in self.queues:

@@ -106,6 +106,13 @@ async def test_health_is_503_and_names_what_does_not_run(console):
     assert response.json() == {"healthy": False, "wrong": [wrong]}
 
 
+async def test_an_error_text_that_utf_8_cannot_write_does_not_blind_the_console(console):
+    console.runtime.inject("/workers/steady", ValueError("\ud800"))
+    await until(lambda: console.runtime.tree().find("/workers/steady").state is State.PARKED)
+    assert (await console.client.get("/healthz")).json()["wrong"][0]["last_exit"] == "failed: ValueError: \ud800"
+    assert from_plain((await console.client.get("/tree")).json()).find("/workers") == console.runtime.tree().find("/workers")
+
+
 async def test_the_tree_can_be_read_back_as_it_was(console):
     console.runtime.ref("/workers/steady").tell("x")
     console.runtime.inject("/workers/passing", ValueError("a bug"))

@@ -3,12 +3,27 @@
 import asyncio
 import json
 import re
+from contextlib import asynccontextmanager
+from functools import partial
 
+import httpx
 import pytest
-from support.gates import gate_in, job, problem, until
+from support.gates import ANY_PORT, TOPICS, gate_in, job, problem, until
 
+from forebay.actors.actor import Actor
+from forebay.actors.gate.app import gate_app
+from forebay.actors.gate.http_server import HttpServer
+from forebay.actors.gate.messages import WhereBound
+from forebay.actors.gate.protocol import HttpLimits
+from forebay.actors.mailbox import MailboxSpec
+from forebay.actors.process import Limits
 from forebay.backends.errors import Unavailable
+from forebay.backends.ports import Acks
+from forebay.config import GateConfig
+from forebay.config.values import Overflow
 from forebay.jobs import decode, partition_of
+from forebay.supervisors.runtime import Runtime
+from forebay.supervisors.spec import ChildSpec, Restart, SupervisorSpec
 
 ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 NASTY = (
@@ -121,6 +136,8 @@ async def test_a_trace_context_goes_with_the_job_and_a_malformed_one_does_not(ga
         ("/v1/jobs", b'{"type": "t", "colour": 1}', {}, (422, "invalid-job")),
         ("/v1/jobs", b'{"type": "t", "delay": -1}', {}, (422, "invalid-job")),
         ("/v1/jobs", b'{"type": "t", "args": ' + b"[" * 101 + b"]" * 101 + b"}", {}, (422, "invalid-job")),
+        ("/v1/jobs", b'{"type": "t", "dedup": true, "args": {"\\ud800": 1, "\\ud800": 2}}', {}, (422, "invalid-job")),
+        ("/v1/nothing", b"", {"host": "["}, (404, "no-such-route")),
         ("/v1/jobs", job(), {"content_type": "text/plain"}, (415, "wrong-content-type")),
         ("/v1/jobs", job(), {"content_type": "application/json; charset=latin-1"}, (415, "wrong-content-type")),
         ("/v1/jobs", job(), {"content_encoding": "gzip"}, (415, "wrong-content-type")),
@@ -268,6 +285,47 @@ async def test_a_producer_that_crashes_with_a_request_in_hand_is_504_and_the_gat
     await until(lambda: gate.runtime.ref("/gates/http_server").alive)
     await gate.start()
     assert (await gate.post("/v1/jobs", job())).status_code == 202
+
+
+class Stuck(Actor):
+    """Takes one message and is never done with it; `end` ends it."""
+
+    async def on_message(self, ctx, message):
+        if message == "end":
+            ctx.stop()
+        else:
+            await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def gate_before(actor, capacity):
+    """A gate whose producer is `actor`, at /producer."""
+    mailbox = MailboxSpec(capacity, Overflow.REJECT)
+    app = partial(gate_app, producer="/producer", topics=TOPICS, config=GateConfig(), durability=dict.fromkeys(Acks, "disk"))
+    children = (
+        ChildSpec("producer", actor, Restart.TEMPORARY, mailbox=mailbox, limits=Limits(shutdown=0.1)),
+        ChildSpec("server", partial(HttpServer, app=app, bind=ANY_PORT, limits=HttpLimits(drain=0.1))),
+    )
+    async with Runtime(SupervisorSpec(children=children)) as runtime, httpx.AsyncClient(timeout=10.0) as client:
+        url = await runtime.ref("/server").ask(WhereBound(), 5.0)
+        yield runtime, partial(client.post, f"{url}/v1/jobs", json={"type": "t"})
+
+
+async def test_a_full_mailbox_is_503_at_once():
+    """G8"""
+    async with gate_before(Stuck, capacity=1) as (runtime, post):
+        held = asyncio.ensure_future(post())
+        await until(lambda: runtime.system.busy and not runtime.tree().find("/producer").mailbox.depth)
+        runtime.ref("/producer").tell("next")
+        assert problem(await post()) == (503, "overloaded")
+        held.cancel()
+
+
+async def test_a_producer_that_is_gone_is_503():
+    async with gate_before(Stuck, capacity=1) as (runtime, post):
+        runtime.ref("/producer").tell("end")
+        await until(lambda: runtime.tree().find("/producer") is None)
+        assert problem(await post()) == (503, "unavailable")
 
 
 async def test_concurrent_posts_share_few_writes(gate):

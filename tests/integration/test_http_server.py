@@ -9,6 +9,7 @@ import socket
 import stat
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -112,6 +113,21 @@ async def test_pipelined_requests_are_answered_in_order(gate):
         (202, True)
     ] * 2
     writer.close()
+
+
+async def test_a_client_that_reads_no_answers_is_cut_off(tmp_path):
+    async with gate_in(tmp_path, limits=HttpLimits(write_timeout=0.3)) as gate:
+        where = urlsplit(gate.url)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, (where.hostname, where.port))
+            requests = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10**6  # more than all buffers on the way hold
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(loop.sock_sendall(client, requests), 10.0)
+        await until(lambda: not connections(gate))
+        assert (await gate.post("/v1/jobs", job())).status_code == 202
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_disturbs_nothing(gate, caplog):
