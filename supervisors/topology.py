@@ -261,6 +261,7 @@ def _workers(parts: Parts, workers: WorkersConfig) -> SupervisorSpec:
                 "lease_keeper",
                 lambda: LeaseKeeper(routes=stores.routes, instance=parts.instance, ttl=workers.lease, backoff=backoff),
                 grace=TIDY,
+                drain=True,  # what the slots said last is in its mailbox
             ),
             ChildSpec("slots", _supervisor(config, Strategy.DYNAMIC, slots)),
             _actor(
@@ -318,8 +319,15 @@ def _supervisor(config: Config, strategy: Strategy, children: list[ChildSpec], *
     )
 
 
-def _actor(child_id: str, start: Callable[[], Actor[Any]], *, grace: float, mailbox: MailboxSpec | None = None) -> ChildSpec:
-    return ChildSpec(child_id, start, limits=Limits(shutdown=grace), mailbox=mailbox or MailboxSpec())
+def _actor(
+    child_id: str,
+    start: Callable[[], Actor[Any]],
+    *,
+    grace: float,
+    mailbox: MailboxSpec | None = None,
+    drain: bool = False,
+) -> ChildSpec:
+    return ChildSpec(child_id, start, limits=Limits(shutdown=grace, drain=drain), mailbox=mailbox or MailboxSpec())
 
 
 def _term_actor(child_id: str, start: Callable[[], Actor[Any]], *, grace: float) -> ChildSpec:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import sys
 from random import Random
 
 import anyio
@@ -64,11 +65,9 @@ class Diary:
         self.entries.append(entry)
         try:
             yield
-            entry.how = "done"
-        except BaseException as error:
-            entry.how = type(error).__name__
-            raise
         finally:
+            error = sys.exc_info()[1]
+            entry.how = "done" if error is None else type(error).__name__
             entry.ended = loop.time()
 
     async def begun(self, count=1, within=600.0):
