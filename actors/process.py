@@ -275,10 +275,12 @@ class ActorProcess:
                 message = self._message = user.popleft()
                 if mailbox.room:
                     mailbox.make_room()
-                if message.__class__ is Ask:
-                    await self._answer(message, actor)
-                else:
+                if message.__class__ is not Ask:
                     await on_message(context, message)
+                elif not message.future.done():  # if it is, the asker has gone, and the work would serve nobody
+                    context.asked = message
+                    await on_message(context, message.message)
+                    context.asked = None
                 cell.handled += 1
                 turns -= 1
                 if not turns:
@@ -298,13 +300,6 @@ class ActorProcess:
         self._message = None
         mailbox.high_water = max(mailbox.high_water, len(mailbox.user))
         await asyncio.sleep(0)
-
-    async def _answer(self, ask: Ask, actor: Actor[Any]) -> None:
-        if ask.future.done():
-            return  # the asker has gone; doing the work would serve nobody
-        self.context.asked = ask
-        await actor.on_message(self.context, ask.message)
-        self.context.asked = None
 
     async def _on_system(self, message: object, actor: Actor[Any]) -> Exit | None:
         if isinstance(message, StopRequest):
