@@ -12,7 +12,6 @@ from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from forebay.actors import problems
 from forebay.actors.bodies import Bodies, require_json
@@ -23,7 +22,6 @@ from forebay.actors.gate.records import JobRecord, record_for, topic_named
 from forebay.actors.mailbox import ActorStopped, MailboxFull
 from forebay.actors.problems import Json, Problem, of_backend
 from forebay.actors.ref import ActorDied, AskTimeout
-from forebay.actors.web import web_app
 from forebay.backends.errors import BackendError, RecordTooLarge
 from forebay.backends.ports import Acks, Headers, NewRecord
 from forebay.config import GateConfig, TopicConfig
@@ -31,21 +29,6 @@ from forebay.jobs import InvalidJob, JobPost, new_ulid, parse_batch, parse_post
 
 BODY_BUDGET: Final = 64 * 2**20
 """Bytes of request bodies that a gate holds at once."""
-
-
-def gate_app(
-    ctx: Context,
-    *,
-    producer: str,
-    topics: Sequence[TopicConfig],
-    config: GateConfig,
-    durability: Mapping[Acks, str],
-    known_types: frozenset[str] | None = None,
-) -> ASGIApp:
-    """The app of one gate: `gate_routes` and nothing else."""
-    return web_app(
-        gate_routes(ctx, producer=producer, topics=topics, config=config, durability=durability, known_types=known_types)
-    )
 
 
 def gate_routes(

@@ -32,8 +32,8 @@ class HttpServer(Actor[WhereBound]):
     """Serves `app` on `bind` while it lives. A start fails with `PortTaken` or `CannotBind`.
 
     `app` is called with the actor's context for each incarnation. A stop closes the socket, answers the requests in hand
-    for at most `limits.drain` seconds (the child's `shutdown` must be longer), and leaves no task or descriptor. A Unix
-    socket has mode 0600; a stale one is replaced, and it is removed at the end.
+    for at most `limits.drain` seconds, and leaves no task or descriptor; the child's `shutdown` must be longer by more
+    than `CUT_PATIENCE`. A Unix socket has mode 0600; a stale one is replaced, and it is removed at the end.
     """
 
     def __init__(self, *, app: Callable[[Context], ASGIApp], bind: Tcp | Unix, limits: HttpLimits = _DEFAULT) -> None:

@@ -16,14 +16,12 @@ from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from forebay.actors import problems
 from forebay.actors.bodies import Bodies, require_json
 from forebay.actors.events import Event, EventStream, Noted
 from forebay.actors.problems import Json, Problem
 from forebay.actors.snapshot import Node, State, to_plain
-from forebay.actors.web import web_app
 from forebay.backends.errors import BackendError
 from forebay.backends.ports import JobState, JobView, Queue
 
@@ -38,21 +36,6 @@ BODY_TIMEOUT: Final = 10.0
 
 EVENTS_KEPT: Final = 1000
 """Events that wait for a slow reader of `/events`; older ones are dropped and counted."""
-
-
-def console_app(
-    *,
-    tree: Callable[[], Node],
-    events: EventStream,
-    queues: Mapping[str, Queue],
-    hosts: frozenset[str] | None = None,
-) -> ASGIApp:
-    """The app of the console: `console_routes` and nothing else.
-
-    `hosts` are the names that a request may call this server by, None for any (a Unix socket): a page that got a name of
-    its own to point here (DNS rebinding) is refused.
-    """
-    return web_app(console_routes(tree=tree, events=events, queues=queues), hosts=hosts)
 
 
 def console_routes(*, tree: Callable[[], Node], events: EventStream, queues: Mapping[str, Queue]) -> list[Route]:

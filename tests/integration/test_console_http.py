@@ -17,7 +17,8 @@ from forebay.actors.gate.messages import Tcp, WhereBound
 from forebay.actors.hosts import own_hosts
 from forebay.actors.process import Limits
 from forebay.actors.snapshot import State, from_plain
-from forebay.actors.watch.console import EVENTS_KEPT, console_app
+from forebay.actors.watch.console import EVENTS_KEPT, console_routes
+from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
 from forebay.backends.ports import ParkedRecord, QueuedJob, Token
 from forebay.backends.sqlite.embedded import open_embedded
@@ -61,7 +62,8 @@ async def console_in(folder, hosts=HERE):
 
         def app(_ctx):
             port = Flaky(queue, faults)
-            return console_app(tree=runtime.tree, events=runtime.events, queues={"jobs": port, "mail": port}, hosts=hosts)
+            routes = console_routes(tree=runtime.tree, events=runtime.events, queues={"jobs": port, "mail": port})
+            return web_app(routes, hosts=hosts)
 
         server = partial(HttpServer, app=app, bind=Tcp("127.0.0.1", 0))
         workers = SupervisorSpec(

@@ -11,12 +11,13 @@ import pytest
 from support.gates import ANY_PORT, TOPICS, gate_in, job, problem, until
 
 from forebay.actors.actor import Actor
-from forebay.actors.gate.app import gate_app
+from forebay.actors.gate.app import gate_routes
 from forebay.actors.gate.http_server import HttpServer
 from forebay.actors.gate.messages import WhereBound
 from forebay.actors.gate.protocol import HttpLimits
 from forebay.actors.mailbox import MailboxSpec
 from forebay.actors.process import Limits
+from forebay.actors.web import web_app
 from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Acks
 from forebay.config import GateConfig
@@ -301,7 +302,11 @@ class Stuck(Actor):
 async def gate_before(actor, capacity):
     """A gate whose producer is `actor`, at /producer."""
     mailbox = MailboxSpec(capacity, Overflow.REJECT)
-    app = partial(gate_app, producer="/producer", topics=TOPICS, config=GateConfig(), durability=dict.fromkeys(Acks, "disk"))
+
+    def app(ctx):
+        durability = dict.fromkeys(Acks, "disk")
+        return web_app(gate_routes(ctx, producer="/producer", topics=TOPICS, config=GateConfig(), durability=durability))
+
     children = (
         ChildSpec("producer", actor, Restart.TEMPORARY, mailbox=mailbox, limits=Limits(shutdown=0.1)),
         ChildSpec("server", partial(HttpServer, app=app, bind=ANY_PORT, limits=HttpLimits(drain=0.1))),

@@ -18,7 +18,8 @@ from forebay.actors.gate.protocol import HttpLimits
 from forebay.actors.hosts import own_hosts
 from forebay.actors.problems import KINDS
 from forebay.actors.process import Limits
-from forebay.actors.watch.console import console_app
+from forebay.actors.watch.console import console_routes
+from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
 from forebay.backends.sqlite.embedded import open_embedded
 from forebay.config import GateConfig
@@ -67,7 +68,8 @@ async def test_every_curl_line_prints_what_the_page_shows(tmp_path):
         queues = {topic.name: queue for topic in TOPICS}
 
         def console(_ctx):
-            return console_app(tree=runtime.tree, events=runtime.events, queues=queues, hosts=own_hosts("127.0.0.1"))
+            routes = console_routes(tree=runtime.tree, events=runtime.events, queues=queues)
+            return web_app(routes, hosts=own_hosts("127.0.0.1"))
 
         gates = tree(log, bind=ANY, config=GateConfig(), limits=HttpLimits(), known_types=None, producer={})
         server = ChildSpec("console", partial(HttpServer, app=console, bind=ANY), limits=Limits(shutdown=8.0))

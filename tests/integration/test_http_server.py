@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.routing import Route
 from support.gates import SERVER, gate_in, job, problem, until
 
 from forebay.actors.gate.binding import CannotBind, PortTaken
@@ -38,6 +40,12 @@ async def one_answer(reader):
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10.0)
     length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length"))
     return int(head.split()[1]), await asyncio.wait_for(reader.readexactly(length), 10.0)
+
+
+def serving(bind, routes=(), **limits):
+    """A runtime with nothing but an HTTP server, at /http."""
+    start = partial(HttpServer, app=lambda _: web_app(routes), bind=bind, limits=HttpLimits(**limits))
+    return Runtime(SupervisorSpec(children=(ChildSpec("http", start, limits=Limits(shutdown=8.0)),)))
 
 
 @pytest.fixture
@@ -115,19 +123,22 @@ async def test_pipelined_requests_are_answered_in_order(gate):
     writer.close()
 
 
-async def test_a_client_that_reads_no_answers_is_cut_off(tmp_path):
-    async with gate_in(tmp_path, limits=HttpLimits(write_timeout=0.3)) as gate:
-        where = urlsplit(gate.url)
+async def test_a_client_that_reads_no_answers_is_cut_off():
+    async def big(_request):
+        return Response(b"x" * 2**20)
+
+    bind = Tcp("127.0.0.1", 0)
+    async with serving(bind, [Route("/big", big)], write_timeout=0.3) as runtime:
+        where = urlsplit(await runtime.ref("/http").ask(WhereBound(), 5.0))
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(client, (where.hostname, where.port))
-            requests = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10**6  # more than all buffers on the way hold
+            requests = b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n" * 10**6  # more than all buffers on the way hold
             with pytest.raises(ConnectionError):
                 await asyncio.wait_for(loop.sock_sendall(client, requests), 10.0)
-        await until(lambda: not connections(gate))
-        assert (await gate.post("/v1/jobs", job())).status_code == 202
+        await until(lambda: not open_connections(runtime, "/http"))
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_disturbs_nothing(gate, caplog):
@@ -228,12 +239,12 @@ async def test_connections_over_the_bound_are_told_so_and_those_far_over_it_are_
             writer.close()
         for _, writer in held:
             writer.close()
-        await until(lambda: not connections(gate))
+        await until(lambda: not open_connections(gate.runtime))
         assert (await gate.post("/v1/jobs", job())).status_code == 202
 
 
-def connections(gate):
-    return gate.runtime.system.cell(SERVER).process.actor._connections.connections
+def open_connections(runtime, server=SERVER):
+    return runtime.system.cell(server).process.actor._connections.connections
 
 
 async def test_bodies_in_memory_are_bounded_over_all_requests(tmp_path, monkeypatch):
@@ -318,11 +329,6 @@ def descriptors():
 # ----------------------------------------------------------------------------------------- addresses
 
 
-def serving(bind, **limits):
-    start = partial(HttpServer, app=lambda _: web_app([]), bind=bind, limits=HttpLimits(**limits))
-    return Runtime(SupervisorSpec(children=(ChildSpec("http", start, limits=Limits(shutdown=8.0)),)))
-
-
 async def test_a_taken_port_is_an_error_with_advice_and_the_host_lives(tmp_path):
     async with gate_in(tmp_path) as gate:
         port = int(gate.url.rsplit(":", 1)[1])
@@ -396,11 +402,7 @@ async def test_a_fault_of_the_app_is_500_logged_and_ends_nothing(tmp_path, caplo
     async def broken(_request):
         raise KeyError("a bug")
 
-    from starlette.routing import Route
-
-    start = partial(HttpServer, app=lambda _: web_app([Route("/x", broken)]), bind=Tcp("127.0.0.1", 0))
-    tree = SupervisorSpec(children=(ChildSpec("http", start, limits=Limits(shutdown=8.0)),))
-    async with Runtime(tree) as runtime, httpx.AsyncClient() as client:
+    async with serving(Tcp("127.0.0.1", 0), [Route("/x", broken)]) as runtime, httpx.AsyncClient() as client:
         url = await runtime.ref("/http").ask(WhereBound(), 5.0)
         assert problem(await client.get(f"{url}/x")) == (500, "internal")
         assert problem(await client.get(f"{url}/y")) == (404, "no-such-route")

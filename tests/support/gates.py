@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 import httpx
 from support.flaky import Faults, Flaky
 
-from forebay.actors.gate.app import gate_app
+from forebay.actors.gate.app import gate_routes
 from forebay.actors.gate.http_server import HttpServer
 from forebay.actors.gate.messages import Tcp, WhereBound
 from forebay.actors.gate.producer import Producer
 from forebay.actors.gate.protocol import HttpLimits
 from forebay.actors.process import Limits
+from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
 from forebay.backends.ports import Acks, TopicSpec, Want
 from forebay.backends.sqlite.embedded import open_embedded
@@ -73,14 +74,11 @@ class Gate:
 
 
 def tree(log, *, bind, config, limits, known_types, producer):
-    app = partial(
-        gate_app,
-        producer=PRODUCER,
-        topics=TOPICS,
-        config=config,
-        durability={Acks.LEADER: "disk", Acks.ALL: "disk"},
-        known_types=known_types,
-    )
+    options = {"config": config, "known_types": known_types, "durability": dict.fromkeys(Acks, "disk")}
+
+    def app(ctx):
+        return web_app(gate_routes(ctx, producer=PRODUCER, topics=TOPICS, **options))
+
     server = partial(HttpServer, app=app, bind=bind, limits=limits)
     children = (
         ChildSpec("producer", partial(Producer, log=log, **producer)),
