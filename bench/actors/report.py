@@ -57,6 +57,16 @@ def tables(results: Results, rounds: int) -> Iterator[str]:
             yield f"  {contestant.name}: FAILED: {results.broken[contestant.name]}"
 
 
+def ask_in_passes(results: Results, one: float) -> Iterator[str]:
+    """Yield the lines that say how much of an ask is the event loop's."""
+    yield ""
+    yield f"one pass of the asyncio loop: {one:.1f} us at least; an ask takes two, {2 * one:.1f} us"
+    for name in (OURS, "deque + future", RIVAL):
+        spread = results.spread(name, "ask")
+        if spread is not None:
+            yield f"  an ask of {name:<16} {1e6 / spread.middle:8.1f} us (best round {1e6 / spread.high:.1f})"
+
+
 def crowd(figures: Crowd) -> Iterator[str]:
     """Yield the lines about many actors."""
     yield ""
