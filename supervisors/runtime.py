@@ -169,6 +169,7 @@ class Runtime:
         """
         if self._task is not None:
             raise ActorError("this runtime was started before; make a new one")
+        self.system.now()  # a clock that this loop fences off (virtual time) is an error here, not somewhere in the tree
         loop = asyncio.get_running_loop()
         self._started = loop.create_future()
         self._task = loop.create_task(self._main(), name="forebay")

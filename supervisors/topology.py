@@ -57,7 +57,7 @@ from forebay.actors.work.reaper import Reaper
 from forebay.actors.work.scheduler import Scheduler
 from forebay.actors.work.sweep import Pace
 from forebay.actors.work.worker_slot import CANCEL_PATIENCE, WorkerSlot
-from forebay.config import Config, GateConfig, TopicConfig, WorkersConfig
+from forebay.config import Config, GateConfig, Overflow, TopicConfig, WorkersConfig
 from forebay.jobs import Registry
 from forebay.supervisors.spec import ChildSpec, Exhausted, Restart, Strategy, SupervisorSpec
 from forebay.supervisors.stores import Stores
@@ -84,7 +84,7 @@ PROBE_INTERVAL: Final = 5.0
 SILENCE_LIMIT: Final = 15.0
 """Seconds between two probes of the log, and without an answer until the log counts as gone."""
 PROMOTE: Final = Pace(0.01, 1.0)
-CONSOLE_LIMITS: Final = HttpLimits(max_connections=50, drain=0.5)
+CONSOLE_LIMITS: Final = HttpLimits(max_connections=50, drain=0.2)
 
 
 @frozen
@@ -120,11 +120,11 @@ def topology(parts: Parts) -> SupervisorSpec:
 
 def _gates(parts: Parts) -> SupervisorSpec:
     config, stores = parts.config, parts.stores
-    producer = _actor("producer", lambda: Producer(log=stores.log), grace=1.0, mailbox=MailboxSpec(capacity=10_000))
+    producer = _actor("producer", lambda: Producer(log=stores.log), grace=1.0, mailbox=MailboxSpec(10_000, Overflow.REJECT))
     children = [producer]
     if config.gate is not None:
         gate = config.gate
-        limits = HttpLimits(max_connections=gate.max_connections, header_timeout=gate.header_timeout, drain=TIDY - BRIEF)
+        limits = HttpLimits(max_connections=gate.max_connections, header_timeout=gate.header_timeout, drain=TIDY / 2)
         bind = Tcp(gate.host, gate.port)
 
         def app(ctx: Context) -> ASGIApp:
