@@ -53,6 +53,7 @@ class Flaky:
     def __init__(self, port, faults, calls=None):
         self.port, self.faults = port, faults
         self.calls = {} if calls is None else calls  # how often what was called
+        self.muted = set()  # calls whose answers are held back as long as they are in here
 
     def __getattr__(self, name):
         found = getattr(self.port, name)
@@ -64,6 +65,8 @@ class Flaky:
             await self.faults.before(name)
             result = await found(*args, **kwargs)
             await self.faults.after(name)
+            while name in self.muted:
+                await asyncio.sleep(0.01)
             return Flaky(result, self.faults, self.calls) if name == "connect" else result
 
         return call

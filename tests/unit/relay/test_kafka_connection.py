@@ -158,6 +158,40 @@ def test_the_last_pull_of_a_partition_counts():
     run(main)
 
 
+def test_a_pull_that_replaces_one_while_it_is_being_answered_gets_its_own_answer():
+    async def main():
+        async with connected() as stand:
+            await append(stand, 3)
+            stand.log.faults.latency = 0.01
+            pull(stand, 0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert stand.log.fetching == 1
+            pull(stand, 1)
+            assert (await stand.told["a"].get()).offset == 1
+            await asyncio.sleep(1)
+            assert stand.told["a"].empty()
+
+    run(main)
+
+
+def test_a_pull_that_comes_during_a_look_does_not_wait_for_the_others():
+    async def main():
+        async with connected() as stand:
+            await append(stand, 1, partition=1)
+            stand.log.faults.latency = 0.01
+            pull(stand, 0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert stand.log.fetching == 1
+            begin = running_loop().time()
+            pull(stand, 0, partition=1, peer="b")
+            await stand.told["b"].get()
+            assert running_loop().time() - begin < 0.05
+
+    run(main)
+
+
 def test_a_pull_outside_the_log_is_missed():
     async def main():
         async with connected() as stand:

@@ -243,6 +243,27 @@ def test_a_queue_with_a_higher_fence_gets_a_larger_generation_that_is_remembered
     run(main)
 
 
+def test_a_holder_whose_fence_is_late_does_not_outbid_the_one_that_has_the_lock_now():
+    async def main():
+        async with relaying(names=("a", "b"), rank_delay=0.5) as (services, a, b):
+            await begun(a)
+            a.queue.faults.silent = True
+            await services.coordination.delete(KEY)
+            await asyncio.sleep(0.1)
+            assert await holder(services) == "a"
+            a.coordination.muted.add("watch")  # it is not told what comes now, but may ask
+            await services.coordination.delete(KEY)
+            term = await begun(b)
+            a.queue.faults.silent = False
+            await asyncio.sleep(0.1)
+            assert "newer fence" in str(losses(a)[-1])
+            assert await services.coordination.get(generation_key(TOPIC)) is None
+            assert b.notes("term_begins") == [term]
+            a.coordination.muted.clear()
+
+    run(main)
+
+
 def test_a_generation_that_is_no_number_is_taken_as_none():
     async def main():
         async with relaying() as (services, a):
