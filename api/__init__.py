@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from forebay.jobs.policy import RetryPolicy
     from forebay.jobs.registry import DuplicateHandler, Registry, job
     from forebay.supervisors.control import SupervisorRef
+    from forebay.supervisors.job_runtime import Enqueued, HandlersNotLoaded, JobRuntime
     from forebay.supervisors.requests import (
         ChildStartFailed,
         NoSuchChild,
@@ -87,6 +88,7 @@ _NAMES: Final = {
     "forebay.jobs.policy": "RetryPolicy",
     "forebay.jobs.registry": "DuplicateHandler Registry job",
     "forebay.supervisors.control": "SupervisorRef",
+    "forebay.supervisors.job_runtime": "Enqueued HandlersNotLoaded JobRuntime",
     "forebay.supervisors.requests": "ChildStartFailed NoSuchChild RestartsExhausted SupervisorStopped WrongChildState",
     "forebay.supervisors.runtime": "Ending Resource Runtime RuntimeFailed RuntimeStartFailed StopReport",
     "forebay.supervisors.spec": "AutoShutdown ChildSpec Exhausted InvalidTree Restart Strategy SupervisorSpec",
@@ -115,6 +117,7 @@ __all__ = [
     "Dropped",
     "DuplicateHandler",
     "Ending",
+    "Enqueued",
     "EnvironmentExit",
     "Escalated",
     "Event",
@@ -126,10 +129,12 @@ __all__ = [
     "Failed",
     "HandlerStuck",
     "HandlerTimeout",
+    "HandlersNotLoaded",
     "Incident",
     "Intensity",
     "InvalidTree",
     "JobContext",
+    "JobRuntime",
     "Killed",
     "Limits",
     "LoopLag",
