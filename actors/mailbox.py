@@ -179,31 +179,28 @@ class Mailbox:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self.room.append(turn)
-        timer = None if deadline is None else loop.call_at(deadline, _give, turn, False)
+        timer = None if deadline is None else loop.call_at(deadline, _too_late, turn)
         try:
             in_time = await turn
         except asyncio.CancelledError:
             self._leave_line(turn)
+            self.make_room()  # had its turn come, it is the next one's now
             raise
         finally:
             if timer is not None:
                 timer.cancel()
+        self._leave_line(turn)
         if not in_time:
-            self._leave_line(turn)
             raise MailboxFull(self.path, self.capacity, message)
-        self._release()
 
     def _leave_line(self, turn: asyncio.Future[bool]) -> None:
+        """A place is reserved for those whose turn has come, and for nobody else."""
         assert self.room is not None
-        if turn in self.room:
+        if not turn.cancelled() and turn.result():
+            self.reserved -= 1
+            self._set_limit()
+        elif turn in self.room:
             self.room.remove(turn)
-        else:
-            self._release()
-            self.make_room()  # its turn had come: that is the next one's now
-
-    def _release(self) -> None:
-        self.reserved -= 1
-        self._set_limit()
 
     def _set_limit(self) -> None:
         """What may be appended below without a second look; a coalescing lane always looks for a twin."""
@@ -215,9 +212,10 @@ class Mailbox:
     def make_room(self) -> None:
         """Give turns to those who wait for room, as many as there is room for; to all when the mailbox has closed."""
         while self.room and (self.free > 0 or self.closed is not None):
-            # Reserved even if its sender has been cancelled just now: that one hands the place on when it wakes.
-            self.reserved += 1
-            _give(self.room.popleft(), True)
+            turn = self.room.popleft()
+            if not turn.done():  # else its sender has given up, and is about to find out
+                turn.set_result(True)
+                self.reserved += 1
         self._set_limit()
 
     def wait(self) -> asyncio.Future[None]:
@@ -246,6 +244,6 @@ class Mailbox:
         return messages
 
 
-def _give(turn: asyncio.Future[bool], value: bool) -> None:
+def _too_late(turn: asyncio.Future[bool]) -> None:
     if not turn.done():
-        turn.set_result(value)
+        turn.set_result(False)

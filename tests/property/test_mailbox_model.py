@@ -97,13 +97,19 @@ class Model:
             del self.line[message]
             self.turns.append(message)
 
-    def settle(self):
-        for message in [m for m in self.turns if self.outcomes.get(m) == "cancelled"]:
-            self.turns.remove(message)
-            self.give_turns()
+    def settle(self, arriving):
+        """Those whose turn has come run, then those who have just arrived, then those who got a turn meanwhile."""
+        self.run_turns()
+        for message, deadline in arriving:
+            self.send(message, deadline)
         while self.turns:
-            message = self.turns.popleft()
-            self.outcomes[message] = self.put(message)
+            self.run_turns()
+
+    def run_turns(self):
+        for message in list(self.turns):
+            self.turns.remove(message)
+            if self.outcomes.get(message) != "cancelled":
+                self.outcomes[message] = self.put(message)
             self.give_turns()
 
     def expire(self, now):
@@ -156,10 +162,8 @@ class MailboxMachine(RuleBasedStateMachine):
             await self.idle()
 
         self.loop.run_until_complete(main())
-        for message, deadline in self.arrived:
-            self.model.send(message, deadline)
+        self.model.settle(self.arrived)
         self.arrived.clear()
-        self.model.settle()
 
     @rule(seconds=st.sampled_from([1.0, PATIENCE]))
     def let_time_pass(self, seconds):
