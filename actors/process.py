@@ -9,7 +9,8 @@ exception is caught. One ladder bounds every end:
     + KILL_PATIENCE      it still runs: it is cut off and reported             -> Abandoned
 
 So an end takes at most grace + 2 x KILL_PATIENCE, whatever the actor does, and whoever waits for it just waits. An actor
-that fails by itself climbs the same ladder, with its own grace for on_stop.
+that fails by itself climbs the same ladder, with its own grace for on_stop; one whose start or handler overran its limit
+begins at the first cancellation. A task that was cut off can finish its handler, but reaches nothing through its context.
 """
 
 from __future__ import annotations
@@ -36,12 +37,15 @@ from forebay.actors.exits import (
     StartTimeout,
     UnexpectedCancellation,
 )
+from forebay.actors.mailbox import ActorStopped
 from forebay.actors.ref import ActorDied, owner
 from forebay.actors.timers import Fired, Timers
 from forebay.actors.waiting import until
 
 KILL_PATIENCE: Final = 0.5
 """Seconds between two rungs of the forced ladder."""
+
+OUT_OF_TIME: Final = "its time to stop had passed"
 
 MESSAGES_PER_TURN: Final = 64
 """After so many messages an actor lets others run, even if none of its handlers ever waited."""
@@ -106,10 +110,11 @@ class ActorProcess:
         self.exit: Exit | None = None
         self.task: asyncio.Task[None] | None = None
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.timers = Timers(cell.mailbox.put_system)
+        self.timers = Timers(self._timer_fired)
         self.context = Context(self)
         self._message: object = None
         self._ladder: asyncio.TimerHandle | None = None
+        self._end_by: float | None = None
         self._rung = 0
         self._cause: BaseException | str | None = None
         self._adopted: dict[Ask, None] = {}
@@ -132,24 +137,19 @@ class ActorProcess:
     def stop(self, reason: str, grace: float) -> None:
         """Ask for an orderly end within `grace` seconds; asked again, only an earlier end counts.
 
-        A process that has not started yet is cancelled at once.
+        A process that has not started yet is cancelled at once, and so is any when there is no grace.
         """
         if self.stop_reason is None:
             self.stop_reason = reason
             if self.started:
                 self._leave(Shutdown(reason))
-            else:
+            elif grace > 0:
                 self._interrupt(reason)
         self._bound(grace)
 
-    def kill(self) -> None:
-        """Do not wait for an orderly end."""
-        if self._rung == 0 and self.task is not None:
-            self._climb()
-
     def finish(self, reason: str) -> None:
         """Ask for an orderly end from inside, with exit `Normal`."""
-        if self.stop_reason is None:
+        if self.stop_reason is None and self.task is not None:
             self.stop_reason = reason
             self._leave(Normal(reason))
 
@@ -160,7 +160,7 @@ class ActorProcess:
     def overran(self, limit: float) -> None:
         """Cancel the handler that ran over its hard limit; the actor fails with `HandlerTimeout`."""
         message = self._message.message if isinstance(self._message, Ask) else self._message
-        self._interrupt(HandlerTimeout(limit, type(message).__name__))
+        self._force(HandlerTimeout(limit, type(message).__name__))
 
     def _leave(self, exit_: Exit) -> None:
         if self.limits.drain:
@@ -169,52 +169,86 @@ class ActorProcess:
 
     def _interrupt(self, cause: BaseException | str) -> None:
         if self.task is not None and not self.task.done():
-            self._cause = cause
+            if not isinstance(self._cause, BaseException):
+                self._cause = cause
             self.task.cancel()
 
     def _bound(self, grace: float) -> None:
         """Begin to climb in `grace` seconds, unless an earlier time is set."""
-        if self.task is None or self._rung > 0:
+        at = asyncio.get_running_loop().time() + grace
+        if self._end_by is None or at < self._end_by:
+            self._end_by = at
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._rung > 0 or self._end_by is None:
             return
+        self._disarm()
         loop = asyncio.get_running_loop()
-        at = loop.time() + grace
-        if self._ladder is not None:
-            if self._ladder.when() <= at:
-                return
-            self._ladder.cancel()
-        self._ladder = loop.call_at(at, self._climb)
+        if loop.time() < self._end_by:
+            self._ladder = loop.call_at(self._end_by, self._climb, OUT_OF_TIME)
+        else:
+            self._climb(OUT_OF_TIME)
 
-    def _climb(self) -> None:
-        self._rung += 1
+    def _disarm(self) -> None:
         if self._ladder is not None:
             self._ladder.cancel()
-        if self._rung > 2:
-            self._abandon()
+            self._ladder = None
+
+    def _force(self, cause: BaseException) -> None:
+        """Cancel for a reason of the actor's own, and climb on if that is ignored."""
+        if self._rung == 0:
+            self._climb(cause)
+        else:
+            self._interrupt(cause)
+
+    def _climb(self, cause: BaseException | str) -> None:
+        if self.task is None or self.task.done():
             return
-        self._interrupt("its time to stop had passed")
-        self._ladder = asyncio.get_running_loop().call_later(KILL_PATIENCE, self._climb)
+        self._disarm()
+        self._rung += 1
+        if self._rung > 2:
+            self._abandon(self.task)
+            return
+        if self._rung == 2:
+            self._cancel_tasks()
+        self._interrupt(cause)
+        self._ladder = asyncio.get_running_loop().call_later(KILL_PATIENCE, self._climb, OUT_OF_TIME)
 
-    def _abandon(self) -> None:
+    def _come_down(self) -> None:
+        """The cancellation for a limit was obeyed: on_stop has its own time."""
+        self._rung = 0
+        self._disarm()
+        self._arm()
+
+    def _abandon(self, task: asyncio.Task[None]) -> None:
         """Give up on a task that ignores cancellation; it is reported and never waited for."""
-        task = self.task
-        if task is not None:
-            self._zombies([task])
-            self._end(Abandoned())
+        self._zombies([task, *(t for t in self.tasks.values() if not t.done())])
+        self._end(Abandoned())
 
     # --- inside the task
 
     async def _main(self) -> None:
         owner.set(self.cell)
-        self.exit = await self.outcome(self._live())
+        exit_ = await self.outcome(self._live())
+        if self._cut_off():
+            return
+        self.exit = exit_
         self._bound(self.limits.shutdown)
-        self._begin_end(self.exit)
+        self._begin_end(exit_)
         if self.started:
-            last = await self.outcome(self._stop(self.exit))
-            if isinstance(last, Failed) and not isinstance(self.exit, Failed):
+            last = await self.outcome(self._stop(exit_))
+            if self._cut_off():
+                return
+            if isinstance(last, Failed | Killed) and not isinstance(exit_, Failed):
                 self.exit = last
         await self._end_tasks()
         if asyncio.current_task().cancelling():  # type: ignore[union-attr]
             raise asyncio.CancelledError  # the value is kept; the cancellation goes on its way
+
+    def _cut_off(self) -> bool:
+        """Whether this task was abandoned and goes on for nobody."""
+        return self.task is None
 
     async def outcome(self, life: Coroutine[Any, Any, Exit]) -> Exit:
         """Turn however `life` ends into a value. The one place where every exception is caught."""
@@ -231,6 +265,7 @@ class ActorProcess:
         assert task is not None
         if isinstance(cause, BaseException):
             task.uncancel()
+            self._come_down()
             return Failed(cause)
         if cause is None and not task.cancelling():
             return Failed(UnexpectedCancellation("a CancelledError surfaced that nobody had sent"))
@@ -253,7 +288,7 @@ class ActorProcess:
             await actor.on_start(self.context)
             return
         loop = asyncio.get_running_loop()
-        expiry = loop.call_later(limit, self._interrupt, StartTimeout(limit))
+        expiry = loop.call_later(limit, self._force, StartTimeout(limit))
         try:
             await actor.on_start(self.context)
         finally:
@@ -265,7 +300,7 @@ class ActorProcess:
         leaving: Exit | None = None
         turns = MESSAGES_PER_TURN
         busy.add(self)
-        while True:
+        while self.task is not None:
             if mailbox.system:
                 self._message = None
                 leaving = await self._on_system(mailbox.system.popleft(), actor) or leaving
@@ -294,6 +329,7 @@ class ActorProcess:
                 await mailbox.wait()
                 busy.add(self)
                 mailbox.high_water = max(mailbox.high_water, len(user))
+        return Abandoned()
 
     async def _give_way(self) -> None:
         mailbox = self.cell.mailbox
@@ -329,6 +365,9 @@ class ActorProcess:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Start a task of this incarnation."""
+        if self.task is None:
+            work.close()
+            raise ActorStopped(self.cell.path, None, "this incarnation has ended")
         if name in self.tasks:
             work.close()
             raise ValueError(f"{self.cell.path} runs a task {name!r} already")
@@ -344,12 +383,19 @@ class ActorProcess:
         if error is not None and self.cell.process is self:
             self.cell.mailbox.put_system(TaskFailed(error))
 
-    async def _end_tasks(self) -> None:
-        tasks = list(self.tasks.values())
-        for task in reversed(tasks):
+    def _cancel_tasks(self) -> list[asyncio.Task[None]]:
+        tasks = list(reversed(self.tasks.values()))
+        for task in tasks:
             task.cancel()
-        for task in reversed(tasks):
+        return tasks
+
+    async def _end_tasks(self) -> None:
+        for task in self._cancel_tasks():
             await until(task)
+
+    def _timer_fired(self, fired: Fired) -> None:
+        if self.cell.process is self:
+            self.cell.mailbox.put_system(fired)
 
     # --- end
 
@@ -376,18 +422,23 @@ class ActorProcess:
             return  # abandoned long ago, and now it has ended after all
         exit_ = self.exit
         if task.cancelled():
-            exit_ = exit_ or Killed(str(self._cause or "cancelled from outside"))
+            exit_ = exit_ or self._cancelled_early()
         elif (error := task.exception()) is not None:
             exit_ = Failed(error)  # KeyboardInterrupt or SystemExit; it also leaves the loop
         assert exit_ is not None
         self._zombies([t for t in self.tasks.values() if not t.done()])
         self._end(exit_)
 
+    def _cancelled_early(self) -> Exit:
+        """The exit of a task that was cancelled before its first step."""
+        return Killed("cancelled from outside") if self.stop_reason is None else Shutdown(self.stop_reason)
+
     def _end(self, exit_: Exit) -> None:
         self.task = None
+        if self._rung > 0 and isinstance(exit_, Normal | Shutdown):
+            exit_ = Killed(OUT_OF_TIME)
         self.exit = exit_
-        if self._ladder is not None:
-            self._ladder.cancel()
+        self._disarm()
         self._begin_end(exit_)
         self.context.release_monitors()
         for ask in tuple(self._adopted):

@@ -32,13 +32,15 @@ class Child:
         "restarts",
         "retry",
         "spec",
+        "stable_after",
         "started_at",
         "state",
         "window",
     )
 
-    def __init__(self, spec: ChildSpec, path: str, cell: Cell | None, incarnation: int) -> None:
+    def __init__(self, spec: ChildSpec, path: str, cell: Cell | None, incarnation: int, stable_after: float) -> None:
         self.spec = spec
+        self.stable_after = stable_after
         self.path = path
         self.cell = cell
         self.incarnation = incarnation
@@ -64,6 +66,30 @@ class Child:
         """Whether there is a process, ended or not, that has not been dealt with."""
         return self.process is not None
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the current process has started; it may have ended since."""
+        return self.process is not None and self.process.started
+
+    def begun(self, now: float) -> None:
+        """The current process has started."""
+        self.state = State.RUNNING
+        self.started_at = now
+
+    def over(self, exit_: Exit, now: float) -> None:
+        """The current process has ended."""
+        self.exit = self.last_exit = exit_
+        self.state = State.STOPPED
+        if self._stable(now):
+            self.failures = 0
+        self.started_at = None
+        ended, self.ended = self.ended, None
+        if ended is not None:
+            ended.set_result(exit_)
+
+    def _stable(self, now: float) -> bool:
+        return self.started_at is not None and now - self.started_at >= self.stable_after
+
     def cancel_retry(self) -> None:
         """Forget a planned restart."""
         if self.retry is not None:
@@ -72,21 +98,20 @@ class Child:
 
     def node(self, now: float) -> Node:
         """Describe this child and what is below it."""
-        supervises = isinstance(self.spec.start, SupervisorSpec)
-        below = self.process.nodes() if self.process is not None and not isinstance(self.process, ActorProcess) else ()
+        process = self.process if self.exit is None else None
         return Node(
             path=self.path,
-            kind="supervisor" if supervises else "actor",
+            kind="supervisor" if isinstance(self.spec.start, SupervisorSpec) else "actor",
             state=self.state,
             incarnation=self.incarnation,
             restarts=self.restarts,
-            failures=self.failures,
+            failures=0 if self._stable(now) else self.failures,
             next_restart=None if self.retry is None else max(0.0, self.retry.when() - now),
             last_exit=None if self.last_exit is None else describe(self.last_exit),
             mailbox=None if self.cell is None else mailbox_view(self.cell),
-            tasks=tuple(self.process.tasks) if isinstance(self.process, ActorProcess) else (),
+            tasks=tuple(process.tasks) if isinstance(process, ActorProcess) else (),
             strategy=self.spec.start.strategy.value if isinstance(self.spec.start, SupervisorSpec) else None,
-            children=below,
+            children=() if process is None or isinstance(process, ActorProcess) else process.nodes(),
         )
 
 

@@ -14,20 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 from attrs import frozen
 
-from forebay.actors.events import (
-    Escalated,
-    Event,
-    Exited,
-    Incident,
-    Parked,
-    RestartScheduled,
-    Started,
-    StartFailed,
-)
+from forebay.actors.events import Event, Exited, Started, StartFailed
 from forebay.actors.exits import Exit, Failed, Killed, Normal, Shutdown
 from forebay.actors.process import ActorProcess
 from forebay.actors.snapshot import Node, State
@@ -35,21 +26,10 @@ from forebay.actors.system import System
 from forebay.supervisors.changes import serve
 from forebay.supervisors.child import Child
 from forebay.supervisors.control import SupervisorRef
-from forebay.supervisors.requests import (
-    ChildStartFailed,
-    Request,
-    RestartsExhausted,
-    SupervisorStopped,
-)
-from forebay.supervisors.spec import (
-    AutoShutdown,
-    ChildSpec,
-    Exhausted,
-    Restart,
-    Strategy,
-    SupervisorSpec,
-    join,
-)
+from forebay.supervisors.requests import ChildStartFailed, Request, SupervisorStopped
+from forebay.supervisors.restarting import child_ended, group, restart_now, start_failed, will_restart
+from forebay.supervisors.spec import ChildSpec, Restart, SupervisorSpec, join
+from forebay.supervisors.stopping import stop_all, stop_children
 from forebay.supervisors.window import RestartWindow
 
 
@@ -69,7 +49,10 @@ class RetryDue:
 
 
 class Supervisor:
-    """Starts, watches, restarts and stops its children. `on_ended` is called exactly once, from the loop."""
+    """Starts, watches, restarts and stops its children. `on_ended` is called exactly once, from the loop.
+
+    `leaving` is how it will end, once that is decided: from then on nothing is started.
+    """
 
     def __init__(
         self,
@@ -90,9 +73,11 @@ class Supervisor:
         self._ref = SupervisorRef(self)
         self._inbox: deque[Ended | RetryDue | Request] = deque()
         self._news: asyncio.Future[None] | None = None
-        self._window = RestartWindow(spec.intensity)
-        self._leaving: Exit | None = None
-        self._deadline: float | None = None
+        self.window = RestartWindow(spec.intensity)
+        self.leaving: Exit | None = None
+        self.deadline: float | None = None
+        self.told: tuple[float | None, bool] = (None, False)  # what of the deadline the children know
+        self._alarm: asyncio.TimerHandle | None = None
         self._cancelled = False
         self._on_started = on_started
         self._on_ended = on_ended
@@ -106,16 +91,33 @@ class Supervisor:
 
     def stop(self, reason: str, grace: float | None = None) -> None:
         """Ask for an orderly end; past `grace` seconds children are forced. Asked again, only an earlier end counts."""
-        if self._leaving is None:
-            self._leaving = Shutdown(reason)
+        if self.leaving is None:
+            self.leaving = Shutdown(reason)
         if grace is not None:
-            at = asyncio.get_running_loop().time() + grace
-            self._deadline = at if self._deadline is None else min(at, self._deadline)
+            self._bound(grace)
         self._wake()
+
+    def _bound(self, grace: float) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time() + grace
+        if self.deadline is None or at < self.deadline:
+            self.deadline = at
+            self._cancel_alarm()
+            self._alarm = loop.call_at(at, self._wake)
+
+    def _cancel_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def time_left(self) -> float | None:
+        """Seconds until the deadline, 0.0 past it; None if there is none."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
 
     def submit(self, request: Request) -> None:
         """Queue a change of the tree; fails at once when the supervisor is ending."""
-        if self._leaving is not None or self.task is None:
+        if self.leaving is not None or self.task is None:
             request.fail(SupervisorStopped(f"{self.path} is stopping"))
         else:
             self._post(request)
@@ -130,29 +132,29 @@ class Supervisor:
     async def _main(self) -> Exit:
         try:
             failed = await self._start_initial()
-            if failed is None and self._leaving is None:
+            if failed is None and self.leaving is None:
                 self.started = True
                 self._on_started()
                 await self._serve()
         finally:
             # Also on a bug in this class: no child is left running without a supervisor.
-            await self._stop_all()
+            await stop_all(self)
         if self._cancelled:
             raise asyncio.CancelledError
-        return failed or self._leaving or Normal()
+        return failed or self.leaving or Normal()
 
     async def _serve(self) -> None:
-        while self._leaving is None:
+        while self.leaving is None:
             if not self._inbox:
-                await self._wait()
+                await self.wait()
                 continue
             message = self._inbox.popleft()
             if isinstance(message, Ended):
                 if message.child.process is message.process:
-                    await self._child_ended(message.child)
+                    await child_ended(self, message.child)
             elif isinstance(message, RetryDue):
                 if message.child.due is message:
-                    await self._retry(message.child)
+                    await restart_now(self, message.child)
             else:
                 await serve(self, message)
 
@@ -166,19 +168,22 @@ class Supervisor:
         for child in list(self.children.values()):
             if await self.start(child):
                 continue
-            if self._leaving is not None or self._pending_abort(child):
+            if child.exit is None or self.start_is_pointless(child):
                 return None
-            exit_ = self.bury(child)
-            if not (isinstance(exit_, Failed) and exit_.environment):
-                return Failed(ChildStartFailed(child.path, exit_))
-            self._incident(child, exit_, self._group(child))
-            self._schedule(child)
+            if not (isinstance(child.exit, Failed) and child.exit.environment):
+                return Failed(ChildStartFailed(child.path, self.bury(child)))
+            if child.spec.restart is Restart.TEMPORARY:
+                self.bury(child)
+                self.remove(child)
+                continue
+            start_failed(self, child)
             if self.spec.strategy.group:
                 return None
         return None
 
     def _task_done(self, task: asyncio.Task[Exit]) -> None:
         self.task = None
+        self._cancel_alarm()
         for child in self.children.values():
             self._forget(child, "its supervisor has ended")
         for message in self._inbox:
@@ -195,25 +200,38 @@ class Supervisor:
     # --- starting a child
 
     def add(self, spec: ChildSpec) -> Child:
+        """Make the place of a child at the end of the order."""
         path = join(self.path, spec.id)
         cell = None if isinstance(spec.start, SupervisorSpec) else self.system.add(path, spec.mailbox)
         incarnation = cell.incarnation if cell is not None else self.system.recall(path)
-        child = self.children[spec.id] = Child(spec, path, cell, incarnation)
+        child = self.children[spec.id] = Child(spec, path, cell, incarnation, self.spec.stable_after)
         return child
 
     async def start(self, child: Child) -> bool:
-        """Start a child and wait until it has started; False if it failed, or if waiting became pointless."""
+        """Start a child and wait until it has started; False if it failed, or if starting it is or became pointless."""
+        if self.start_is_pointless(child):
+            return False
         self._launch(child)
-        while not self._has_started(child) and child.exit is None:
-            if self._leaving is not None or self._pending_abort(child):
-                await self.stop_children([child], "its start was cut short")
+        while not child.has_started and child.exit is None:
+            if self.start_is_pointless(child):
+                await stop_children(self, [child], "its start was cut short")
                 return False
-            await self._wait()
-        return self._has_started(child)  # if it has ended since, its end is in the inbox
+            await self.wait()
+        return child.has_started  # if it has ended since, its end is in the inbox
 
-    @staticmethod
-    def _has_started(child: Child) -> bool:
-        return child.process is not None and child.process.started
+    def start_is_pointless(self, child: Child) -> bool:
+        """Whether this supervisor is ending, or a sibling has ended whose restart will include `child`."""
+        return self.leaving is not None or (
+            self.spec.strategy.group
+            and any(
+                isinstance(message, Ended)
+                and message.child is not child
+                and message.child.process is message.process
+                and will_restart(message.child)
+                and child in group(self, message.child)
+                for message in self._inbox
+            )
+        )
 
     def _launch(self, child: Child) -> None:
         child.cancel_retry()
@@ -228,17 +246,13 @@ class Supervisor:
         start = child.spec.start
 
         def on_started() -> None:
-            child.state = State.RUNNING
-            child.started_at = asyncio.get_running_loop().time()
-            self._emit(Started, child)
+            child.begun(asyncio.get_running_loop().time())
+            self.emit_of(child, Started)
             self._wake()
 
         def on_ended(exit_: Exit) -> None:
-            child.exit = child.last_exit = exit_
-            ended, child.ended = child.ended, None
-            if ended is not None:
-                ended.set_result(exit_)
-            self._emit(Exited if process.started else StartFailed, child, exit=exit_)
+            child.over(exit_, asyncio.get_running_loop().time())
+            self.emit_of(child, Exited if process.started else StartFailed, exit=exit_)
             self._post(Ended(child, process))
 
         process: ActorProcess | Supervisor
@@ -250,34 +264,7 @@ class Supervisor:
             process = ActorProcess(child.cell, start, child.spec.limits, self._ref, on_started, on_ended)
         return process
 
-    def _pending_abort(self, child: Child) -> bool:
-        """Whether a sibling has ended whose restart will include `child`."""
-        return self.spec.strategy.group and any(
-            isinstance(message, Ended)
-            and message.child is not child
-            and message.child.process is message.process
-            and self._restarts(message.child)
-            and child in self._group(message.child)
-            for message in self._inbox
-        )
-
-    # --- a child has ended
-
-    async def _child_ended(self, child: Child) -> None:
-        restart = self._restarts(child)
-        exit_ = self.bury(child)
-        if restart:
-            await self._restart(child, exit_)
-            return
-        if child.spec.restart is Restart.TEMPORARY or self.spec.strategy is Strategy.DYNAMIC:
-            self.remove(child)
-        if child.spec.significant:
-            self._auto_shutdown()
-
-    def _restarts(self, child: Child) -> bool:
-        if child.spec.restart is Restart.TRANSIENT:
-            return not isinstance(child.exit, Normal | Shutdown)
-        return child.spec.restart is Restart.PERMANENT
+    # --- the end of a child
 
     def bury(self, child: Child) -> Exit:
         """Deal with an ended process; what remains is the child's record."""
@@ -290,157 +277,14 @@ class Supervisor:
             child.cell.clear("the actor restarts with an empty mailbox")
         return exit_
 
-    async def _restart(self, child: Child, exit_: Exit) -> None:
-        group = self._group(child)
-        if not self._incident(child, exit_, group):
-            await self._exhausted(child, exit_)
-            return
-        child.state = State.WAITING
-        await self.stop_children([c for c in group if c is not child], f"{child.id} restarts")
-        self._schedule(child)
-
-    def _group(self, child: Child) -> list[Child]:
-        """The children that restart when `child` does, in start order."""
-        children = list(self.children.values())
-        if self.spec.strategy is Strategy.ONE_FOR_ALL:
-            return children
-        if self.spec.strategy is Strategy.REST_FOR_ONE:
-            return children[children.index(child) :]
-        return [child]
-
-    def _incident(self, child: Child, exit_: Exit, group: Iterable[Child]) -> bool:
-        """Count the end of one child, and with it of its group, once; False if the budget is used up."""
-        now = asyncio.get_running_loop().time()
-        if child.started_at is not None and now - child.started_at >= self.spec.stable_after:
-            child.failures = 0
-        child.started_at = None
-        child.failures += 1
-        environment = isinstance(exit_, Failed) and exit_.environment
-        ids = tuple(c.id for c in group if c is child or c.spec.restart is not Restart.TEMPORARY)
-        self.system.emit(
-            Incident(
-                at=self.system.now(),
-                path=self.path,
-                incarnation=self.incarnation,
-                child=child.id,
-                environment=environment,
-                restarting=ids,
-            )
-        )
-        return environment or self._budget(child).add(now)
-
-    def _budget(self, child: Child) -> RestartWindow:
-        if self.spec.exhausted is Exhausted.ESCALATE:
-            return self._window
-        if child.window is None:
-            child.window = RestartWindow(self.spec.intensity)
-        return child.window
-
-    async def _exhausted(self, child: Child, exit_: Exit) -> None:
-        if self.spec.exhausted is Exhausted.ESCALATE:
-            at = self.system.now()
-            self.system.emit(Escalated(at=at, path=self.path, incarnation=self.incarnation, child=child.id))
-            self._leaving = Failed(RestartsExhausted(self.path, child.id, exit_))
-            return
-        child.state = State.PARKED
-        child.window = None
-        self._emit(Parked, child)
-        if self.spec.cool_off is not None:
-            self._retry_in(child, self.spec.cool_off)
-
-    def _schedule(self, child: Child) -> None:
-        """Plan the restart: at once after a first failure, then with backoff. Always through the inbox, so that a stop,
-        or an end that came earlier, is seen first.
-        """
-        delay = 0.0
-        if child.failures > 1:
-            random = self.system.random(f"{self.path}:backoff")
-            delay = self.spec.backoff.delay(child.failures - 1, random)
-        child.state = State.WAITING
-        self._emit(RestartScheduled, child, delay=delay, failures=child.failures)
-        self._retry_in(child, delay)
-
-    def _retry_in(self, child: Child, delay: float) -> None:
+    def retry_in(self, child: Child, delay: float) -> None:
+        """Plan the start of a child, and of what restarts with it, in `delay` seconds."""
         child.cancel_retry()
         child.due = RetryDue(child)
         child.retry = asyncio.get_running_loop().call_later(delay, self._post, child.due)
 
-    async def _retry(self, child: Child) -> None:
-        """Start the child and what restarts with it. The first that fails is retried; the rest wait for it."""
-        child.cancel_retry()
-        group = self._group(child)
-        await self.stop_children([c for c in group if c is not child], f"{child.id} restarts")
-        for member in [c for c in group if c.id in self.children]:
-            member.restarts += 1
-            if await self.start(member):
-                continue
-            if member.exit is not None and not self._pending_abort(member) and self._leaving is None:
-                exit_ = self.bury(member)
-                if self._incident(member, exit_, self._group(member)):
-                    self._schedule(member)
-                else:
-                    await self._exhausted(member, exit_)
-            return
-
-    def _auto_shutdown(self) -> None:
-        significant = [child for child in self.children.values() if child.spec.significant]
-        all_ended = not any(child.live or child.state is State.WAITING for child in significant)
-        rule = self.spec.auto_shutdown
-        if rule is AutoShutdown.ANY_SIGNIFICANT or (rule is AutoShutdown.ALL_SIGNIFICANT and all_ended):
-            self.stop(f"auto_shutdown {rule.value}")
-
-    # --- stopping
-
-    async def stop_children(self, children: Sequence[Child], why: str) -> None:
-        """Stop them in reverse start order, one after the other, and forget the temporary ones."""
-        for child in reversed(children):
-            child.cancel_retry()
-            for other in reversed(children) if self._overdue() else (child,):
-                self._request_stop(other, why)
-            await self._until_ended(child, why)
-            child.state = State.STOPPED
-            if child.spec.restart is Restart.TEMPORARY:
-                self.remove(child)
-
-    async def _stop_all(self) -> None:
-        why = "the runtime stops" if self._leaving is None else _reason(self._leaving)
-        if self._leaving is None:
-            self._leaving = Shutdown(why)
-        children = list(self.children.values())
-        if self.spec.strategy is Strategy.DYNAMIC:
-            for child in reversed(children):
-                self._request_stop(child, why)
-        await self.stop_children(children, why)
-
-    def _request_stop(self, child: Child, why: str) -> None:
-        process = child.process
-        if process is None or child.exit is not None:
-            return
-        child.state = State.STOPPING
-        left = None if self._deadline is None else max(0.0, self._deadline - asyncio.get_running_loop().time())
-        if isinstance(process, Supervisor):
-            process.stop(why, left)
-        else:
-            grace = child.spec.limits.shutdown
-            process.stop(why, grace if left is None else min(grace, left))
-
-    async def _until_ended(self, child: Child, why: str) -> None:
-        """Wait for the end, which the process itself bounds; a deadline that comes nearer meanwhile is passed on."""
-        passed_on = self._deadline
-        while child.process is not None and child.exit is None:
-            await self._wait()
-            if self._deadline != passed_on:
-                passed_on = self._deadline
-                for other in reversed(list(self.children.values())):
-                    if other.state is State.STOPPING:
-                        self._request_stop(other, why)
-        if child.process is not None:
-            self.bury(child)
-
-    def _overdue(self) -> bool:
-        return self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline
-
     def remove(self, child: Child) -> None:
+        """Take a child's place away for good."""
         child.cancel_retry()
         self.children.pop(child.id, None)
         self._forget(child, "the child was removed")
@@ -462,7 +306,7 @@ class Supervisor:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
         """Wait for any news: a message, a child that started, an order to stop.
 
         A cancellation from outside (asyncio.run at its end cancels every task) means: end now, in order, without grace.
@@ -475,10 +319,15 @@ class Supervisor:
             self._cancelled = True
             self.stop("cancelled from outside", 0.0)
 
-    def _emit(self, kind: type[Event], child: Child, **fields: object) -> None:
-        common = {"at": self.system.now(), "path": child.path, "incarnation": child.incarnation}
-        self.system.emit(kind(**{**common, **fields}))  # type: ignore[arg-type]
+    # --- events
 
+    def emit(self, kind: type[Event], **fields: object) -> None:
+        """Say something of this supervisor."""
+        self._say(kind, path=self.path, incarnation=self.incarnation, **fields)
 
-def _reason(exit_: Exit) -> str:
-    return "a sibling failed too often" if isinstance(exit_, Failed) else exit_.reason
+    def emit_of(self, child: Child, kind: type[Event], **fields: object) -> None:
+        """Say something of a child."""
+        self._say(kind, path=child.path, incarnation=child.incarnation, **fields)
+
+    def _say(self, kind: type[Event], **fields: object) -> None:
+        self.system.emit(kind(**{"at": self.system.now(), **fields}))  # type: ignore[arg-type]
