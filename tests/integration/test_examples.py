@@ -87,3 +87,9 @@ def test_the_fastapi_application_runs_jobs_and_ends_with_its_server(tmp_path):
         process.wait()
     assert "Application shutdown complete" in log.read_text(), "the lifespan, and with it the runtime, came to its end"
     assert "Traceback" not in log.read_text()
+
+
+def test_the_readme_shows_the_quickstart_as_it_is():
+    readme = (ROOT / "README.md").read_text()
+    for name in ("jobs.py", "forebay.yaml"):
+        assert (EXAMPLES / "quickstart" / name).read_text() in readme, name
