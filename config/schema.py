@@ -167,7 +167,7 @@ class LockConfig(Section):
     """The lock of a topic: how long a silent holder keeps it, how long the next one then waits."""
 
     ttl: float = setting(duration(0.1, _DAY), default=10.0)
-    lock_delay: float = setting(duration(0, 60), default=1.0)
+    lock_delay: float = setting(duration(0, 60), default=5.0)
 
 
 @frozen(repr=False)

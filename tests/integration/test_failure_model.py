@@ -15,6 +15,7 @@ from forebay.supervisors.runtime import Runtime
 
 RELAY = "/relays/relay[jobs]"
 CONSUMERS = [f"{RELAY}/term/partitions/partition_consumer[{n}]" for n in range(3)]
+OTHER = "/relays/relay[other]/term/partitions/partition_consumer[0]"
 TERM = [f"{RELAY}/term/{role}" for role in ("rate_limiter", "kafka_connection", "redis_writer")]
 
 
@@ -34,7 +35,7 @@ class Watched:
 
     def all_running(self):
         nodes = {node.path: node for node in self.runtime.tree().walk()}
-        return set(CONSUMERS) <= set(nodes) and all(node.state is State.RUNNING for node in nodes.values())
+        return {*CONSUMERS, OTHER} <= set(nodes) and all(node.state is State.RUNNING for node in nodes.values())
 
     def since(self):
         """The events since the last look."""

@@ -25,9 +25,7 @@ def whole(*changed: Row) -> list[Row]:
 @pytest.fixture
 def tests(tmp_path):
     (tmp_path / "test_x.py").write_text(
-        "async def test_a(): ...\n"
-        "class TestB:\n    def test_c(self): ...\n"
-        "TestModel = Machine.TestCase\n"
+        "async def test_a(): ...\nclass TestB:\n    def test_c(self): ...\nTestModel = Machine.TestCase\n"
     )
     return tmp_path
 
