@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from forebay.jobs.registry import DuplicateHandler, Registry, job
     from forebay.supervisors.control import SupervisorRef
     from forebay.supervisors.job_runtime import Enqueued, HandlersNotLoaded, JobRuntime
+    from forebay.supervisors.meter import RuntimeMeter
     from forebay.supervisors.requests import (
         ChildStartFailed,
         NoSuchChild,
@@ -89,6 +90,7 @@ _NAMES: Final = {
     "forebay.jobs.registry": "DuplicateHandler Registry job",
     "forebay.supervisors.control": "SupervisorRef",
     "forebay.supervisors.job_runtime": "Enqueued HandlersNotLoaded JobRuntime",
+    "forebay.supervisors.meter": "RuntimeMeter",
     "forebay.supervisors.requests": "ChildStartFailed NoSuchChild RestartsExhausted SupervisorStopped WrongChildState",
     "forebay.supervisors.runtime": "Ending Resource Runtime RuntimeFailed RuntimeStartFailed StopReport",
     "forebay.supervisors.spec": "AutoShutdown ChildSpec Exhausted InvalidTree Restart Strategy SupervisorSpec",
@@ -158,6 +160,7 @@ __all__ = [
     "RetryPolicy",
     "Runtime",
     "RuntimeFailed",
+    "RuntimeMeter",
     "RuntimeStartFailed",
     "Shutdown",
     "StartFailed",
