@@ -28,7 +28,8 @@ def lay_out(root: Path, folders: dict[str, str]) -> None:
         if path.name != "__pycache__":
             (top / path.name).symlink_to(path)
     for package, folder in folders.items():
-        if package.count(".") == 1:
+        inside = folder.startswith(f"{folders['forebay']}/")  # linked above, with the folder it is in
+        if package.count(".") == 1 and not inside:
             (top / package.partition(".")[2]).symlink_to(root / folder)
 
 
