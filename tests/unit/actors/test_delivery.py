@@ -557,6 +557,8 @@ async def test_a_ref_is_good_across_restarts_of_its_actor_and_of_the_supervisors
         for supervisor, child in (("/outer", "inner"), ("/", "outer")):
             await runtime.supervisor(supervisor).terminate_child(child)
             assert not ref.alive
+            with pytest.raises(ActorStopped):
+                ref.tell("while there is no supervisor")
             await runtime.supervisor(supervisor).restart_child(child)
             assert ref.alive
             ref.tell(f"after {child}'s")
