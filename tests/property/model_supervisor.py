@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from property.model_actor import ActorRun
+from property.model_requests import serve
 from property.model_terms import (
     GROUPS,
     KILLED,
@@ -100,7 +101,7 @@ class SupervisorRun:
 
     def request(self, number: int, verb: str, subject: Any) -> None:
         if self.leaving is not None or self.ended:
-            self._answer(number, "SupervisorStopped")
+            self.answer(number, "SupervisorStopped")
         else:
             self.inbox.append(("request", number, verb, subject))
 
@@ -136,11 +137,11 @@ class SupervisorRun:
         self.unordered = self.spec.strategy == "dynamic" or self._overdue()
         if self.unordered:
             self._ask_all(lambda _: True)
-        yield from self._stop(list(self.children.values()))
+        yield from self.stop_children(list(self.children.values()))
         self.ended = True
         for message in self.inbox:
             if message[0] == "request":
-                self._answer(message[1], "SupervisorStopped")
+                self.answer(message[1], "SupervisorStopped")
         self.exit = KILLED if self.cancelled else failed or self.leaving
         self._on_ended(self.exit)
 
@@ -157,24 +158,24 @@ class SupervisorRun:
             elif kind == "due":
                 child, number = rest
                 if child.retry_number == number:
-                    yield from self._restart_now(child)
+                    yield from self.restart_now(child)
             else:
-                yield from self._serve_request(*rest)
+                yield from serve(self, *rest)
 
     def _first_start(self) -> Waiting:
         """S1, R10."""
         for spec in self.spec.children:
-            self._add(spec)
+            self.add(spec)
         for child in list(self.children.values()):
-            if (yield from self._start(child)):
+            if (yield from self.start(child)):
                 continue
             if child.run is None or self.leaving is not None or self._pointless(child):
                 return None
-            exit_ = self._bury(child)
+            exit_ = self.bury(child)
             if not is_environment(exit_):
                 return ("failed", "child_start")
             if child.spec.restart == "temporary":
-                self._remove(child)
+                self.remove(child)
                 continue
             self._incident(child, exit_)
             self._schedule(child)
@@ -184,23 +185,23 @@ class SupervisorRun:
 
     # --- starting
 
-    def _add(self, spec: Spec) -> Child:
+    def add(self, spec: Spec) -> Child:
         path = join(self.path, spec.id)
         child = self.children[spec.id] = Child(spec, path, self.world.lives.get(path, 0))
         return child
 
-    def _remove(self, child: Child) -> None:
+    def remove(self, child: Child) -> None:
         child.cancel_retry()
         del self.children[child.spec.id]
 
-    def _start(self, child: Child) -> Waiting:
+    def start(self, child: Child) -> Waiting:
         if self.leaving is not None or self._pointless(child):
             return False
         run = self._launch(child)
         yield lambda: run.started or run.ended or self.leaving or self._pointless(child)
         if run.started or run.ended:
             return run.started
-        yield from self._stop([child])
+        yield from self.stop_children([child])
         return False
 
     def _launch(self, child: Child) -> ActorRun | SupervisorRun:
@@ -236,7 +237,7 @@ class SupervisorRun:
         for message in self.inbox:
             if message[0] == "ended":
                 _, other, run = message
-                if other is not child and other.run is run and self._restarts(other) and child in self._group(other):
+                if other is not child and other.run is run and self._restarts(other) and child in self.group(other):
                     return True
         return False
 
@@ -244,12 +245,12 @@ class SupervisorRun:
 
     def _child_ended(self, child: Child) -> Waiting:
         restarts = self._restarts(child)
-        exit_ = self._bury(child)
+        exit_ = self.bury(child)
         if restarts:
             yield from self._restart(child, exit_)
             return
         if child.spec.restart == "temporary" or self.spec.strategy == "dynamic":
-            self._remove(child)
+            self.remove(child)
         if child.spec.significant:
             self._auto_shutdown()
 
@@ -260,7 +261,7 @@ class SupervisorRun:
         assert exit_ is not None
         return {"permanent": True, "transient": exit_ not in (NORMAL, SHUTDOWN), "temporary": False}[child.spec.restart]
 
-    def _bury(self, child: Child) -> Exit:
+    def bury(self, child: Child) -> Exit:
         assert child.run is not None
         exit_ = child.run.exit
         child.run = None
@@ -268,7 +269,7 @@ class SupervisorRun:
         assert exit_ is not None
         return exit_
 
-    def _group(self, child: Child) -> list[Child]:
+    def group(self, child: Child) -> list[Child]:
         """R3."""
         children = list(self.children.values())
         if self.spec.strategy == "one_for_all":
@@ -278,19 +279,19 @@ class SupervisorRun:
         return [child]
 
     def _restart(self, child: Child, exit_: Exit) -> Waiting:
-        others = [other for other in self._group(child) if other is not child]
+        others = [other for other in self.group(child) if other is not child]
         if not self._incident(child, exit_):
             self._exhausted(child)
             return
         child.state = "waiting"
-        yield from self._stop(others)
+        yield from self.stop_children(others)
         if self.leaving is None:
             self._schedule(child)
 
     def _incident(self, child: Child, exit_: Exit) -> bool:
         """R5, R6: whether the budget holds."""
         child.failures += 1
-        restarting = tuple(c.spec.id for c in self._group(child) if c.spec.restart != "temporary")
+        restarting = tuple(c.spec.id for c in self.group(child) if c.spec.restart != "temporary")
         environment = is_environment(exit_)
         self._say("Incident", child.spec.id, environment, restarting)
         if environment:
@@ -314,7 +315,7 @@ class SupervisorRun:
     def _schedule(self, child: Child) -> None:
         """R7, R8."""
         delay = self.world.delay(self.path, self.spec.base, self.spec.cap, child.failures)
-        for member in self._group(child):
+        for member in self.group(child):
             if member.run is None:
                 member.state = "waiting"
         self._note("RestartScheduled", child, round(delay, 6), child.failures)
@@ -325,21 +326,21 @@ class SupervisorRun:
         number = child.retry_number
         child.retry = self.world.after(delay, lambda: self.inbox.append(("due", child, number)))
 
-    def _restart_now(self, child: Child) -> Waiting:
+    def restart_now(self, child: Child) -> Waiting:
         child.cancel_retry()
-        group = self._group(child)
-        yield from self._stop([member for member in group if member is not child])
-        yield from self._start_group([member for member in group if member.spec.id in self.children])
+        group = self.group(child)
+        yield from self.stop_children([member for member in group if member is not child])
+        yield from self.start_group([member for member in group if member.spec.id in self.children])
 
-    def _start_group(self, members: list[Child]) -> Waiting:
+    def start_group(self, members: list[Child]) -> Waiting:
         for member in members:
             if self.leaving is not None or self._pointless(member):
                 return
             member.restarts += 1
-            if (yield from self._start(member)):
+            if (yield from self.start(member)):
                 continue
             if member.run is not None and self.leaving is None and not self._pointless(member):
-                exit_ = self._bury(member)
+                exit_ = self.bury(member)
                 if self._incident(member, exit_):
                     self._schedule(member)
                 else:
@@ -356,7 +357,7 @@ class SupervisorRun:
 
     # --- stopping
 
-    def _stop(self, children: list[Child]) -> Waiting:
+    def stop_children(self, children: list[Child]) -> Waiting:
         """S2, S5."""
         self.unordered = self.unordered or self._overdue()
         for child in reversed(children):
@@ -369,10 +370,10 @@ class SupervisorRun:
                 self._ask_all(lambda other: overdue or other.state == "stopping")  # noqa: B023
                 yield lambda: run.ended or (overdue, deadline) != (self._overdue(), self.deadline)  # noqa: B023
             if child.run is not None:
-                self._bury(child)
+                self.bury(child)
             child.state = "stopped"
             if child.spec.restart == "temporary":
-                self._remove(child)
+                self.remove(child)
 
     def _ask_all(self, which: Callable[[Child], bool]) -> None:
         for child in reversed(self.children.values()):
@@ -394,63 +395,9 @@ class SupervisorRun:
     def _overdue(self) -> bool:
         return self.deadline is not None and self.world.now >= self.deadline
 
-    # --- requests (R13)
-
-    def _serve_request(self, number: int, verb: str, subject: Any) -> Waiting:
-        if verb == "start":
-            yield from self._request_start(number, subject)
-            return
-        child = self.children.get(subject)
-        if child is None:
-            self._answer(number, "NoSuchChild")
-        elif verb == "terminate":
-            rest = self._waiting_for(child)
-            yield from self._stop([child])
-            self._answer(number, "ok")
-            yield from self._start_group(rest)
-        elif child.run is not None or (verb == "delete" and child.state == "waiting"):
-            self._answer(number, "WrongChildState")
-        elif verb == "delete":
-            self._remove(child)
-            self._answer(number, "ok")
-        else:
-            yield from self._request_restart(number, child)
-
-    def _waiting_for(self, child: Child) -> list[Child]:
-        """The members of a group that wait because `child` does."""
-        if child.retry is None or self.spec.strategy not in GROUPS:
-            return []
-        return [member for member in self._group(child) if member is not child and member.run is None]
-
-    def _request_start(self, number: int, spec: Spec) -> Waiting:
-        limit = self.spec.max_children
-        if spec.id in self.children or (limit is not None and len(self.children) >= limit):
-            self._answer(number, "WrongChildState")
-            return
-        child = self._add(spec)
-        if (yield from self._start(child)):
-            self._answer(number, "ok")
-            return
-        if self.children.get(spec.id) is child:
-            child.run = None
-            self._remove(child)
-        self._answer(number, "ChildStartFailed")
-
-    def _request_restart(self, number: int, child: Child) -> Waiting:
-        if child.state in ("waiting", "parked"):
-            leaders = [c for c in self.children.values() if c.retry is not None and child in self._group(c)]
-            yield from self._restart_now(leaders[0] if leaders else child)
-            started = child.run is not None and child.run.started
-        else:
-            child.restarts += 1
-            started = yield from self._start(child)
-            if not started and child.run is not None:
-                self._bury(child)
-        self._answer(number, "ok" if started else "ChildStartFailed")
-
     # --- saying
 
-    def _answer(self, number: int, answer: str) -> None:
+    def answer(self, number: int, answer: str) -> None:
         self.world.answers.append((self.world.now, number, answer))
 
     def _note(self, kind: str, child: Child, *detail: Any) -> None:

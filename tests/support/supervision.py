@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
@@ -23,6 +23,8 @@ from forebay.actors.exits import Exit as RealExit
 from forebay.actors.process import ActorProcess, Limits
 from forebay.config.values import Backoff, Intensity
 from forebay.scenarios.loop import running_loop
+from forebay.scenarios.trace import Trace
+from forebay.scenarios.tracing import attach
 from forebay.supervisors.requests import ChildStartFailed, RestartsExhausted
 from forebay.supervisors.runtime import Runtime
 from forebay.supervisors.spec import AutoShutdown, ChildSpec, Exhausted, Restart, Strategy, SupervisorSpec
@@ -109,6 +111,9 @@ class Puppet(Actor[Any]):
             raise StopBug
 
 
+Streams = Callable[[str], Random]
+
+
 class Shares(Random):
     """The stream of one supervisor's backoff."""
 
@@ -124,8 +129,8 @@ class Shares(Random):
 class Stage:
     """Plays a program. What came of it is in the attributes, in the terms of the model."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, trace: Trace | None = None, streams: Streams | None = None) -> None:
+        self.program, self.trace, self.streams = program, trace, streams or self._stream
         self.log: list[Event] = []
         self.trees: list[dict[str, Place]] = []
         self.answers: list[tuple[float, int, str]] = []
@@ -140,8 +145,10 @@ class Stage:
 
     async def play(self) -> None:
         loop = running_loop()
-        self.runtime = Runtime(self.supervisor(self.program.tree), deadline=1e6, clock=loop.clock, streams=self._stream)
+        self.runtime = Runtime(self.supervisor(self.program.tree), deadline=1e6, clock=loop.clock, streams=self.streams)
         self.runtime.events.listen(self._record)
+        if self.trace is not None:
+            attach(self.runtime.events, self.trace)
         starting = loop.create_task(self.runtime.start())
         for number, op in enumerate(self.program.ops):
             await asyncio.sleep(op.at - loop.time())
@@ -267,6 +274,10 @@ class Stage:
                 detail = (round(event.delay, 6), event.failures)
             case real.Escalated():
                 detail = (event.child,)
+            case real.Zombie():
+                if event.task.endswith("/chore"):
+                    self.wrongs.append(f"task {event.task} is left at its actor's end")
+                return
             case _:
                 return
         self.log.append(Event(event.at, kind, event.path, event.incarnation, detail))
