@@ -314,7 +314,7 @@ class SupervisorRun:
 
     def _schedule(self, child: Child) -> None:
         """R7, R8."""
-        delay = self.world.delay(self.path, self.spec.base, self.spec.cap, child.failures)
+        delay = self.world.delay(f"{child.path}#{child.incarnation}", self.spec.base, self.spec.cap, child.failures)
         for member in self.group(child):
             if member.run is None:
                 member.state = "waiting"

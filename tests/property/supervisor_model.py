@@ -24,12 +24,11 @@ class Timer:
 
 
 class World:
-    """The clock, and a tree on it. `fraction(supervisor, n)` is that supervisor's n-th share of the full jitter."""
+    """The clock, and a tree on it. `fraction("path#incarnation")` is the share of the full jitter that follows its end."""
 
-    def __init__(self, tree: Sup, fraction: Callable[[str, int], float]) -> None:
+    def __init__(self, tree: Sup, fraction: Callable[[str], float]) -> None:
         self.now = 0.0
         self.fraction = fraction
-        self.draws: dict[str, int] = {}
         self.lives: dict[str, int] = {}
         self.log: list[Event] = []
         self.stopped_in_restart = False
@@ -67,12 +66,11 @@ class World:
             for supervisor in tuple(self.supervisors):
                 going |= supervisor.step()
 
-    def delay(self, supervisor: str, base: float, cap: float, failures: int) -> float:
+    def delay(self, label: str, base: float, cap: float, failures: int) -> float:
         """R7."""
         if failures <= 1:
             return 0.0
-        number = self.draws[supervisor] = self.draws.get(supervisor, 0) + 1
-        return self.fraction(supervisor, number) * min(cap, base * 2.0 ** (failures - 2))
+        return self.fraction(label) * min(cap, base * 2.0 ** (failures - 2))
 
     def tree(self) -> dict[str, Place]:
         return dict(self.root.shown()) if self.root_exit is None else {}

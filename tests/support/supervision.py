@@ -114,23 +114,22 @@ class Puppet(Actor[Any]):
 Streams = Callable[[str], Random]
 
 
-class Shares(Random):
-    """The stream of one supervisor's backoff."""
+class Share(Random):
+    """The stream of one backoff."""
 
-    def __init__(self, supervisor: str) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(0)
-        self._supervisor, self._drawn = supervisor, 0
+        self._share = share(name.removesuffix(":backoff"))
 
     def uniform(self, a: float, b: float) -> float:
-        self._drawn += 1
-        return a + share(self._supervisor, self._drawn) * (b - a)
+        return a + self._share * (b - a)
 
 
 class Stage:
     """Plays a program. What came of it is in the attributes, in the terms of the model."""
 
     def __init__(self, program: Program, trace: Trace | None = None, streams: Streams | None = None) -> None:
-        self.program, self.trace, self.streams = program, trace, streams or self._stream
+        self.program, self.trace, self.streams = program, trace, streams or Share
         self.log: list[Event] = []
         self.trees: list[dict[str, Place]] = []
         self.answers: list[tuple[float, int, str]] = []
@@ -140,7 +139,6 @@ class Stage:
         self.stop_seconds = 0.0
         self._ended: set[str] = set()
         self._cancelled: list[asyncio.Task[Any]] = []
-        self._streams: dict[str, Shares] = {}
         self._helpers: list[asyncio.Task[None]] = []
 
     async def play(self) -> None:
@@ -163,11 +161,6 @@ class Stage:
         await asyncio.sleep(AFTERWARDS)
         await asyncio.gather(*self._helpers)
         self.wrongs += [f"{task.get_name()} was not cancelled" for task in self._cancelled if not task.cancelled()]
-
-    def _stream(self, name: str) -> Random:
-        if name not in self._streams:
-            self._streams[name] = Shares(name.removesuffix(":backoff"))
-        return self._streams[name]
 
     # --- what is done
 

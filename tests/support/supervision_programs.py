@@ -37,9 +37,9 @@ class Program:
     grace: float | None
 
 
-def share(supervisor: str, number: int) -> float:
-    """The supervisor's n-th share of the full jitter, 0 < share <= 1, the same on both sides."""
-    return (crc32(f"{supervisor} {number}".encode()) % 9973 + 1) / 9973
+def share(label: str) -> float:
+    """The share of the full jitter that follows an incarnation, `path#number`: 0 < share <= 1, the same on both sides."""
+    return (crc32(label.encode()) % 9973 + 1) / 9973
 
 
 @st.composite
