@@ -32,6 +32,7 @@ class Cell:
     __slots__ = (
         "__weakref__",
         "asking",
+        "busy",
         "dead_letters",
         "handled",
         "incarnation",
@@ -51,6 +52,7 @@ class Cell:
         self.incarnation = 0
         self.last_exit: Exit | None = None
         self.handled = 0
+        self.busy = 0.0  # seconds from waking up to waiting again, all handlers' waits included
         self.dead_letters = 0
         self.asking: Cell | None = None
         self.watchers: dict[tuple[Cell, int], None] | None = None

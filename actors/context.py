@@ -85,9 +85,9 @@ class Context:
 
     @property
     def random(self) -> Random:
-        """The random stream of this path; one more draw here shifts nobody else's."""
+        """The random stream of this path and incarnation; one more draw here shifts nobody else's."""
         if self._random is None:
-            self._random = self._system.random(self.path)
+            self._random = self._system.random(f"{self.path}#{self.incarnation}")
         return self._random
 
     def lookup(self, path: str) -> Ref[Any]:

@@ -298,8 +298,9 @@ class ActorProcess:
         mailbox, context, busy = self.cell.mailbox, self.context, self.cell.system.busy
         user, on_message, cell = mailbox.user, actor.on_message, self.cell
         leaving: Exit | None = None
-        turns = MESSAGES_PER_TURN
+        turns, clock = MESSAGES_PER_TURN, asyncio.get_running_loop().time
         busy.add(self)
+        awake = clock()
         while self.task is not None:
             if mailbox.system:
                 self._message = None
@@ -320,13 +321,17 @@ class ActorProcess:
                 turns -= 1
                 if not turns:
                     turns = MESSAGES_PER_TURN
+                    cell.busy += clock() - awake
                     await self._give_way()
+                    awake = clock()
             elif leaving is not None:
                 return leaving
             else:
                 self._message = None
                 busy.discard(self)
+                cell.busy += clock() - awake
                 await mailbox.wait()
+                awake = clock()
                 busy.add(self)
                 mailbox.high_water = max(mailbox.high_water, len(user))
         return Abandoned()

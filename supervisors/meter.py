@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 from weakref import WeakKeyDictionary
@@ -67,6 +67,7 @@ class RuntimeMeter:
         gauge("forebay.mailbox.depth", [self._callback(_depths)], "{message}", "messages that wait")
         gauge("forebay.actor.running", [self._callback(_running)], "{actor}", "actors that run")
         counter("forebay.actor.messages", [self._callback(_handled)], "{message}", "messages that were handled")
+        counter("forebay.actor.busy", [self._callback(_busy)], "s", "time in handlers, their waits included")
         counter("forebay.mailbox.dead_letters", [self._callback(_dead_letters)], "{message}", "messages that reached nobody")
 
     def watch(self, runtime: Runtime, /, **attributes: str) -> Watch:
@@ -97,7 +98,7 @@ class RuntimeMeter:
         if watch in self._watches:
             self._watches.remove(watch)
 
-    def _callback(self, read: Callable[[Watch], Tally[str]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _callback(self, read: Callable[[Watch], Mapping[str, float]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterator[Observation]:
             for watch in tuple(self._watches):
                 for path, value in read(watch).items():
@@ -112,6 +113,7 @@ class _Counts:
 
     handled: int = 0
     dead_letters: int = 0
+    busy: float = 0.0
 
 
 @frozen(eq=False)
@@ -123,6 +125,7 @@ class Watch:
     attributes: dict[str, str]
     handled: Tally[str] = field(init=False, factory=Tally)
     dead_letters: Tally[str] = field(init=False, factory=Tally)
+    busy: dict[str, float] = field(init=False, factory=dict)
     _seen: WeakKeyDictionary[Cell, _Counts] = field(init=False, factory=WeakKeyDictionary)
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
 
@@ -164,15 +167,21 @@ class Watch:
         """Add what is new of a cell, so that totals never fall when its place is removed."""
         with self._lock:
             seen = self._seen.get(cell, _Counts())
-            now = self._seen[cell] = _Counts(cell.handled, cell.dead_letters)
+            now = self._seen[cell] = _Counts(cell.handled, cell.dead_letters, cell.busy)
             path = self.meter.cut(cell.path)
             self.handled[path] += now.handled - seen.handled
             self.dead_letters[path] += now.dead_letters - seen.dead_letters
+            self.busy[path] = self.busy.get(path, 0.0) + now.busy - seen.busy
 
 
 def _handled(watch: Watch) -> Tally[str]:
     watch.update()
     return watch.handled.copy()
+
+
+def _busy(watch: Watch) -> Mapping[str, float]:
+    watch.update()
+    return watch.busy.copy()
 
 
 def _dead_letters(watch: Watch) -> Tally[str]:

@@ -131,7 +131,7 @@ def _schedule(supervisor: Supervisor, child: Child) -> None:
     """
     delay = 0.0
     if child.failures > 1:
-        random = supervisor.system.random(f"{supervisor.path}:backoff")
+        random = supervisor.system.random(f"{child.path}#{child.incarnation}:backoff")
         delay = supervisor.spec.backoff.delay(child.failures - 1, random)
     for member in group(supervisor, child):
         if not member.live:

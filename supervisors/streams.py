@@ -8,13 +8,12 @@ from random import Random
 
 
 def seeded_streams(seed: int) -> Callable[[str], Random]:
-    """Return a function from a name to its stream; the same name gives the same stream object."""
-    streams: dict[str, Random] = {}
+    """Return a function from a name to a new stream, at its beginning. Names are used once: they end in an incarnation, or
+    in a number of the attempt, so nothing needs to be remembered of places that come and go.
+    """
 
     def stream(name: str) -> Random:
-        if name not in streams:
-            digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
-            streams[name] = Random(int.from_bytes(digest, "big"))
-        return streams[name]
+        digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
+        return Random(int.from_bytes(digest, "big"))
 
     return stream

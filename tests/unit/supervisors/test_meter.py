@@ -31,7 +31,7 @@ from forebay import (
     SupervisorSpec,
     Zombie,
 )
-from forebay.testing import crash, until_event
+from forebay.testing import crash, run_virtual, until_event, virtual_runtime
 
 
 class Readings:
@@ -203,5 +203,29 @@ async def test_every_instrument_is_documented():
         async with Runtime(SupervisorSpec(children=[puppet()])) as runtime:
             with readings.meter.watch(runtime):
                 names = list(readings.points())
-    assert len(names) == 13
+    assert len(names) == 14
     assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_the_time_in_handlers_is_counted_with_their_waits_and_idle_time_is_not():
+    async def nap(ctx):
+        await asyncio.sleep(2)
+        ctx.reply(None)
+
+    async def main():
+        async with virtual_runtime(SupervisorSpec(children=[puppet("a")])) as runtime:
+            for _ in range(3):
+                await runtime.ref("/a").ask(nap, 60)
+                await asyncio.sleep(100)
+            return runtime.system.cell("/a").busy
+
+    assert run_virtual(main) == 6.0
+
+
+async def test_the_time_in_handlers_is_read_at_collection():
+    readings = Readings()
+    async with Runtime(SupervisorSpec(children=[puppet("a"), puppet("b")])) as runtime:
+        with readings.meter.watch(runtime):
+            await settled(runtime)
+            busy = readings.values("actor.busy")
+            assert busy[at("/a")] == runtime.system.cell("/a").busy > 0
