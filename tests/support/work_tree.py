@@ -163,13 +163,17 @@ def _typed(queued, type_):
 
 
 class Pool:
-    """One process with workers: its own runtime, and its own faults on the way to each queue."""
+    """One process with workers: its own runtime, and its own faults on the way to each queue, which `wrap` may wrap.
 
-    def __init__(self, shop, registry, name="a", slots=3, drain=2.0, ttl=TTL):
+    `restarts` is the backoff of slots; by default it is so short that a test need not wait for it.
+    """
+
+    def __init__(self, shop, registry, name="a", slots=3, drain=2.0, ttl=TTL, wrap=lambda queue: queue, restarts=None):
         self.shop, self.registry, self.name = shop, registry, name
+        self.restarts = restarts
         self.slots, self.drain, self.ttl = slots, drain, ttl
         random = running_loop().streams.stream(f"faults {name}")
-        flaky = {id(queue): Flaky(queue, Faults(random)) for queue in shop.routes.values()}
+        flaky = {id(queue): Flaky(wrap(queue), Faults(random)) for queue in shop.routes.values()}
         self.routes = {topic: flaky[id(queue)] for topic, queue in shop.routes.items()}
         self.faults = [port.faults for port in flaky.values()]
         self.queues = list(flaky.values())
@@ -185,9 +189,10 @@ class Pool:
             for n in range(self.slots)
         ]
         patient = {"intensity": Intensity(1000, 1.0), "backoff": Backoff(0.001, 0.002)}
+        slow = patient if self.restarts is None else {"intensity": Intensity(1, 1.0), "backoff": self.restarts}
         children = [
             ChildSpec("lease_keeper", self._keeper, limits=Limits(shutdown=5.0, drain=True)),
-            ChildSpec("slots", SupervisorSpec(Strategy.DYNAMIC, slots, **patient)),
+            ChildSpec("slots", SupervisorSpec(Strategy.DYNAMIC, slots, **slow)),
             ChildSpec("dispatcher", self._dispatcher),
             ChildSpec("scheduler", lambda: Scheduler(routes=self.routes, pace=pace, backoff=BACKOFF)),
             ChildSpec("reaper", lambda: Reaper(routes=self.routes, pace=pace, backoff=BACKOFF)),

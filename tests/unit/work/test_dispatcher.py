@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from support.work_tree import DISPATCHER, KEEPER, slot, working
 
+from forebay.actors.waiting import until
 from forebay.scenarios.virtual import crash, run_virtual
 
 
@@ -57,9 +58,11 @@ def test_jobs_of_a_claim_whose_answer_was_lost_are_run_with_their_first_attempt(
             await crash(pool.runtime, DISPATCHER)
             await asyncio.sleep(1)
             assert diary.entries == []
+            taken = await shop.leased()
             pool.heal()
             await shop.finished()
             assert [(e.attempt, e.how) for e in diary.entries] == [(1, "done")] * 6
+            assert pool.recorded("release") == taken > 0  # of unknown age, so it went back rather than on to a slot
 
     run_virtual(main)
 
@@ -170,5 +173,39 @@ def test_never_more_jobs_are_held_than_there_are_slots():
                 await asyncio.sleep(0.25)
                 most = max(most, await shop.leased())
             assert most == 3
+
+    run_virtual(main)
+
+
+class Sent:
+    """A queue whose claims are on their way for a tenth of a second, and arrive even if nobody waits for the answer."""
+
+    def __init__(self, queue):
+        self.queue = queue
+
+    def __getattr__(self, name):
+        return getattr(self.queue, name)
+
+    async def claim(self, topic, lease, limit):
+        async def arrive():
+            await asyncio.sleep(0.1)
+            return await self.queue.claim(topic, lease, limit)
+
+        arriving = asyncio.ensure_future(arrive())
+        await until(arriving)
+        return arriving.result()
+
+
+def test_a_stop_waits_for_the_claim_that_is_on_its_way():
+    async def main():
+        async with working(slots=1, wrap=Sent) as (shop, diary, pool):
+            await asyncio.sleep(1)
+            await shop.post("j", seconds=100)
+            await asyncio.sleep(0.05)
+            report = await pool.runtime.stop()
+            await asyncio.sleep(1)
+            assert report.forced == ()
+            assert diary.entries == []
+            assert await shop.leased() == 0
 
     run_virtual(main)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.work_tree import KEEPER, SLOTS, TTL, slot, working
+from support.work_tree import KEEPER, TTL, slot, working
 
 from forebay.actors.work.messages import Assignment, Claimed, Enrol
 from forebay.backends.ports import JobState, Lease
@@ -168,7 +168,7 @@ def test_an_answer_that_came_later_than_its_lease_lasts_is_not_begun_upon():
             pool.faults[0].silent = True
             await asyncio.sleep(TTL + 1)
             now = asyncio.get_running_loop().time()
-            late = Claimed(worker, "jobs", 99, now - TTL, (Assignment(slot(0), 1, "late", 5),))
+            late = Claimed(worker, "jobs", 99, now - 3 * TTL, (Assignment(slot(0), 1, "late", 5),))
             pool.runtime.ref(KEEPER).tell(late)
             await asyncio.sleep(0.1)
             assert [note["job"] for note in pool.notes("lease_lost")] == ["j", "late"]
@@ -232,12 +232,28 @@ def test_slots_that_are_taken_out_of_the_tree_leave_no_job_behind():
             await shop.post("j", seconds=20)
             await shop.post("k", seconds=20)
             await diary.begun(2)
-            cell = pool.runtime.system.find(slot(0))
-            assert cell is not None
-            assert cell.path.startswith(SLOTS)
-            await cell.process.supervisor.terminate_child("slot[0]")
+            await pool.runtime.system.find(slot(0)).process.supervisor.terminate_child("slot[0]")
             await shop.finished()
             assert sorted(diary.ids("done")) == ["j", "k"]
             assert [e.attempt for e in diary.entries] == [1, 1, 1]
+
+    run_virtual(main)
+
+
+def test_a_job_that_a_slot_had_not_begun_when_it_was_stopped_has_not_used_an_attempt():
+    async def main():
+        async with working(slots=1, ttl=60.0) as (shop, diary, pool):
+            await shop.post("j", seconds=50)
+            await diary.begun()
+            await shop.post("y", seconds=1)
+            store = shop.stores[0].queue()
+            worker = (await pool.runtime.ref(KEEPER).ask(Enrol(), 1)).worker
+            (claim,) = await store.claim("jobs", Lease(worker, 1000, 60.0), 10)
+            given = Assignment(slot(0), 1, "y", claim.epoch)
+            pool.runtime.ref(KEEPER).tell(Claimed(worker, "jobs", 1000, asyncio.get_running_loop().time(), (given,)))
+            await pool.runtime.system.find(slot(0)).process.supervisor.terminate_child("slot[0]")
+            await asyncio.sleep(1)
+            views = await store.browse("jobs", JobState.PENDING, 10)
+            assert [(view.id, view.attempt, view.error) for view in views] == [("j", 0, None), ("y", 0, None)]
 
     run_virtual(main)

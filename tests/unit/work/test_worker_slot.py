@@ -9,6 +9,7 @@ from support.work_tree import ATTEMPTS, KEEPER, TTL, Diary, slot, working
 from forebay.actors.work.messages import Assign, LeaseLost
 from forebay.actors.work.worker_slot import CANCEL_PATIENCE
 from forebay.backends.ports import Claim, JobState
+from forebay.config.values import Backoff
 from forebay.jobs.context import Fail, RetryAfter
 from forebay.jobs.policy import MAX_CAP, RetryPolicy
 from forebay.jobs.registry import Registry
@@ -249,7 +250,8 @@ def test_a_job_whose_lease_is_lost_is_cancelled_and_has_no_outcome():
             pool.heal()
             await shop.finished()
             assert [(e.attempt, e.how) for e in diary.entries] == [(1, "CancelledError"), (2, "done")]
-            assert [note for note in pool.notes("recorded") if "refused" in note] == []
+            assert pool.notes("outcome_unknown") == []
+            assert pool.recorded("refused") == 0
 
     run_virtual(main)
 
@@ -375,6 +377,22 @@ def test_a_slots_crash_fails_the_attempt_it_ran_and_nothing_else():
             assert by_id == {"j": [(1, "CancelledError"), (2, "done")], "k": [(1, "done")]}
             assert diary.of("j")[1].begun < 1  # at once, not when the lease lapses
             assert pool.starts(KEEPER) == [1]
+
+    run_virtual(main)
+
+
+def test_the_job_of_a_crashed_slot_runs_elsewhere_and_does_not_wait_for_its_restart():
+    async def main():
+        async with working(slots=2, restarts=Backoff(25.0, 30.0)) as (shop, diary, pool):
+            await crash(pool.runtime, slot(0))
+            await asyncio.sleep(2)  # this restart was immediate, the next one is not
+            await shop.post("j", seconds=5)
+            await shop.post("k", seconds=1)
+            await diary.begun(2)
+            await crash(pool.runtime, slot(0))
+            await asyncio.sleep(1.5)
+            assert pool.runtime.ref(slot(0)).alive is False
+            assert max(e.attempt for e in diary.running) == 2
 
     run_virtual(main)
 
