@@ -39,6 +39,7 @@ from forebay.actors.exits import (
 )
 from forebay.actors.mailbox import ActorStopped
 from forebay.actors.ref import ActorDied, owner
+from forebay.actors.signals import ExitSignal, StopRequest, TaskFailed
 from forebay.actors.timers import Fired, Timers
 from forebay.actors.waiting import until
 
@@ -49,27 +50,6 @@ OUT_OF_TIME: Final = "its time to stop had passed"
 
 MESSAGES_PER_TURN: Final = 64
 """After so many messages an actor lets others run, even if none of its handlers ever waited."""
-
-
-@frozen
-class StopRequest:
-    """End in order."""
-
-    exit: Exit
-
-
-@frozen
-class TaskFailed:
-    """A task of this actor raised; the actor fails with it."""
-
-    error: BaseException
-
-
-@frozen
-class ExitSignal:
-    """Fail with this error, as if a handler had raised it: for fault injection and operators."""
-
-    error: Exception
 
 
 @frozen

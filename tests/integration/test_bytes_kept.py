@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import httpx
 import pytest
@@ -67,17 +66,6 @@ async def test_arguments_of_a_raw_record_reach_the_handler_unchanged(runtime):
             sent[f"raw-{number}"] = args
     await until_received(runtime, sent)
     assert runtime.received == sent
-
-
-async def test_jobs_that_differ_only_beyond_two_to_the_53_are_two_jobs(runtime):
-    bodies = [b'{"type": "keep", "dedup": true, "args": {"n": %d}}' % n for n in (2**53, 2**53 + 1)]
-    async with httpx.AsyncClient(base_url=await runtime.gate_url()) as client:
-        answers = [
-            await client.post("/v1/jobs", content=body, headers={"content-type": "application/json"}) for body in bodies
-        ]
-    ids = [answer.json()["id"] for answer in answers]
-    await until_received(runtime, ids)
-    assert sorted(json.loads(raw)["n"] for raw in runtime.received.values()) == [2**53, 2**53 + 1]
 
 
 async def test_embedded_posts_keep_raw_text_and_refuse_more_than_one_value(runtime):
