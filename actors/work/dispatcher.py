@@ -129,12 +129,16 @@ class Dispatcher(Actor[SlotFree]):
         return came
 
     async def _claim(self, ctx: Context, source: Source, topic: str, limit: int) -> int:
-        """Make the topic's next claim call and hand out up to `limit` jobs of what it brings; the rest goes back."""
+        """Make the topic's next claim call and hand out up to `limit` jobs of what it brings; the rest goes back.
+
+        All goes back if the answer took so long that the lease may have lapsed on its way.
+        """
         lease, sent = Lease(self._worker, self._received[topic] + 1, self._ttl), ctx.now()
         source.unanswered.add(topic)
         claims = await self._call(source.queue, topic, lease, limit)
         if not self._leaving:
-            await self._hand_out(ctx, topic, sent, lease.sequence, claims, limit)
+            fresh = ctx.now() < sent + self._ttl
+            await self._hand_out(ctx, topic, sent, lease.sequence, claims, limit if fresh else 0)
             source.unanswered.discard(topic)
             source.failures = 0
         return len(claims)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.work_tree import DISPATCHER, KEEPER, slot, working
+from support.work_tree import DISPATCHER, KEEPER, TTL, slot, working
 
 from forebay.actors.waiting import until
 from forebay.scenarios.virtual import crash, run_virtual
@@ -207,5 +207,30 @@ def test_a_stop_waits_for_the_claim_that_is_on_its_way():
             assert report.forced == ()
             assert diary.entries == []
             assert await shop.leased() == 0
+
+    run_virtual(main)
+
+
+class Late(Sent):
+    """A queue whose first claim of a job is answered when its lease has lapsed."""
+
+    late = False
+
+    async def claim(self, topic, lease, limit):
+        claims = await self.queue.claim(topic, lease, limit)
+        if claims and not self.late:
+            self.late = True
+            await asyncio.sleep(lease.ttl)
+        return claims
+
+
+def test_a_job_whose_lease_has_lapsed_before_the_answer_came_is_not_begun():
+    async def main():
+        async with working(slots=1, wrap=Late) as (shop, diary, pool):
+            await shop.post("j", seconds=1)
+            await shop.finished()
+            assert [e.how for e in diary.entries] == ["done"]
+            assert diary.entries[0].begun >= TTL
+            assert pool.notes("lease_lost") == []
 
     run_virtual(main)
