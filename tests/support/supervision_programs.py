@@ -155,11 +155,13 @@ class Author:
     def life(self, **fields: Any) -> Life:
         """A failing start takes time: at its first failure a child is started again within the same instant."""
         slow = fields.get("start_fails") is not None
+        stubborn = self.one_of((1, 2, 9)) if self.chance(8) else 0
+        longest = 35 if stubborn else 9  # long enough to be abandoned
         return Life(
-            start=self.instant_or(100 if slow else 30, 1, 8),
-            stop=self.instant_or(35, 1, 10),
+            start=self.instant_or(100 if slow else 30, 1, longest),
+            stop=self.instant_or(35, 1, longest),
             stop_fails=self.chance(6),
-            stubborn=self.one_of((1, 2, 9)) if self.chance(8) else 0,
+            stubborn=stubborn,
             **fields,
         )
 

@@ -263,6 +263,48 @@ async def test_a_start_by_request_that_a_stop_cuts_short_was_not_made():
 
 
 @virtual
+async def test_a_request_whose_asker_has_gone_before_its_turn_is_not_done():
+    async with running(puppet("a")) as runtime:
+        handle, loop = runtime.supervisor(), asyncio.get_running_loop()
+        busy = loop.create_task(handle.start_child(puppet("b", start=lambda ctx: asyncio.sleep(5))))
+        gone = loop.create_task(handle.terminate_child("a"))
+        await asyncio.sleep(1)
+        gone.cancel()
+        await busy
+        await settled(runtime, "/b")
+        assert states(runtime) == {"/a": "running", "/b": "running"}
+
+
+@virtual
+async def test_a_request_whose_asker_goes_in_its_turn_is_done_all_the_same():
+    async with running(puppet("c")) as runtime:
+        handle, loop = runtime.supervisor(), asyncio.get_running_loop()
+        for child in (puppet("a", start=lambda ctx: asyncio.sleep(5)), puppet("b", start=Failing(1))):
+            asker = loop.create_task(handle.start_child(child))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            asker.cancel()
+        await asyncio.sleep(10)
+        assert states(runtime) == {"/c": "running", "/a": "running"}
+
+
+@virtual
+async def test_a_restart_that_fell_due_while_its_child_was_being_terminated_is_not_made():
+    async with running(puppet("a"), intensity=OFTEN, backoff=Backoff(2.0, 2.0)) as runtime:
+        handle, loop = runtime.supervisor(), asyncio.get_running_loop()
+        await crash(runtime, "/a")
+        await settled(runtime)
+        runtime.inject("/a", ValueError("again"))
+        await until_event(runtime, waiting("/a"))
+        busy = loop.create_task(handle.start_child(puppet("b", start=lambda ctx: asyncio.sleep(5))))
+        await asyncio.sleep(0)
+        await handle.terminate_child("a")  # asked before, served after the restart was due
+        await busy
+        await asyncio.sleep(100)
+        assert states(runtime) == {"/a": "stopped", "/b": "running"}
+
+
+@virtual
 async def test_the_end_of_a_child_can_be_waited_for():
     async with running(puppet("a", restart=Restart.TRANSIENT), puppet("b")) as runtime:
         handle = runtime.supervisor()

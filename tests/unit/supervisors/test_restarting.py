@@ -421,6 +421,26 @@ async def test_a_significant_child_that_waits_or_is_parked_has_not_ended():
 
 
 @virtual
+async def test_a_bug_in_a_supervisor_itself_stops_its_children_and_is_a_failure_like_any_other():
+    """No child is left without a supervisor. A listener of events that raises is such a bug, of whoever wrote it."""
+
+    def listener(event):
+        if isinstance(event, Incident) and event.path == "/s" and event.incarnation == 1:
+            raise OSError("disk full")
+
+    inner = SupervisorSpec(children=(puppet("a"), puppet("b")))
+    async with running(ChildSpec("s", inner)) as runtime:
+        events = recorded(runtime, Exited, Started)
+        runtime.events.listen(listener)
+        await crash(runtime, "/s/a")
+        await until_event(runtime, lambda event: isinstance(event, Started) and event.path == "/s")
+        assert story(events) == [
+            "Exited /s/a#1", "Exited /s/b#1", "Exited /s#1", "Started /s/a#2", "Started /s/b#2", "Started /s#2",
+        ]  # fmt: skip
+        assert isinstance(events[2].exit.error, OSError)
+
+
+@virtual
 async def test_a_supervisor_counts_as_a_child_like_any_other():
     """R9: escalation goes up level by level."""
     level = SupervisorSpec(children=(puppet("a"),), intensity=Intensity(0, 1.0))
