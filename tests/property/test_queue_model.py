@@ -369,5 +369,5 @@ class QueueMachine(RuleBasedStateMachine):
             assert marks == {p: self.model.mark(p) for p in self.model.next}
 
 
-QueueMachine.TestCase.settings = settings(max_examples=examples(60, 2000), stateful_step_count=40, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=examples(60, 1000), stateful_step_count=40, deadline=None)
 test_the_queue_behaves_like_its_model = QueueMachine.TestCase

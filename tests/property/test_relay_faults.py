@@ -88,7 +88,7 @@ async def suffer(seed, steps, latency):
                 event("an old term was refused")
 
 
-@settings(max_examples=examples(60, 2000))
+@settings(max_examples=examples(60, 1000))
 @given(st.integers(0, 2**16), STEPS, st.sampled_from([0.0, 0.001, 0.1]))
 def test_whatever_fails_every_record_reaches_the_queue_once_and_in_order(seed, steps, latency):
     run(suffer, seed, steps, latency, seed=seed)

@@ -112,7 +112,7 @@ async def calm(jobs, faults):
             ran_exactly_as_often_as_it_should(diary, jobs)
 
 
-@settings(max_examples=examples(100, 5000), deadline=None)
+@settings(max_examples=examples(100, 1000), deadline=None)
 @given(jobs=JOBS, faults=plan(CALM), seed=SEEDS)
 def test_dispatcher_crashes_and_lost_answers_make_no_job_run_twice(jobs, faults, seed):
     run_virtual(calm, jobs, faults, seed=seed, explore=True)
@@ -131,7 +131,7 @@ async def rough(jobs, faults):
             assert (report.forced, report.abandoned, report.zombies) == ((), (), ())
 
 
-@settings(max_examples=examples(40, 5000), deadline=None)
+@settings(max_examples=examples(40, 400), deadline=None)
 @given(jobs=JOBS, faults=plan(ROUGH), seed=SEEDS)
 def test_no_job_is_lost_whatever_crashes(jobs, faults, seed):
     run_virtual(rough, jobs, faults, seed=seed, explore=True)
