@@ -16,7 +16,8 @@ MAX_DEPTH = 100
 """How deep arrays and objects of a job's arguments may be nested."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([\[{])|[\]}]', re.DOTALL)
+# Strings are passed over whole, also one without an end: looking for its end anew at each quote would be quadratic.
+_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|[\]}]', re.DOTALL)
 
 
 class JsonError(ValueError):

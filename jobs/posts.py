@@ -282,10 +282,16 @@ def _wrong(name: str, message: str) -> InvalidJob:
 
 
 def _repeated(name: str) -> InvalidJob:
-    return InvalidJob(InvalidCode.REPEATED, f"{name} is there twice; give it once", name)
+    shown = _shown(name)
+    return InvalidJob(InvalidCode.REPEATED, f"{shown} is there twice; give it once", shown)
 
 
 def _unknown(name: str, allowed: frozenset[str]) -> InvalidJob:
-    shown = name[:40].encode("ascii", "backslashreplace").decode("ascii")
+    shown = _shown(name)
     message = f"there is no field {shown!r}; the fields are {', '.join(sorted(allowed))}"
     return InvalidJob(InvalidCode.UNKNOWN, message, shown)
+
+
+def _shown(name: str) -> str:
+    """A field's name as the client wrote it, short and printable."""
+    return name[:40].encode("ascii", "backslashreplace").decode("ascii")

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -157,6 +158,14 @@ def test_a_field_name_of_the_client_comes_back_short_and_printable():
     error.message.encode("utf-8")
 
 
+def test_a_field_of_the_client_that_is_there_twice_comes_back_short_and_printable():
+    name = json.dumps("\ud800\n" + "x" * 500).encode()
+    error = refused(parse_record, b'{"type":"t",%b:1,%b:2}' % (name, name))
+    assert error.code is InvalidCode.REPEATED
+    assert len(error.message) < 200
+    error.message.encode("utf-8")
+
+
 def test_a_batch_keeps_order_and_bytes():
     body = b'{"jobs": [ {"type":"a","args": [1 ,2]} ,{"args":' + TRICKY + b',"type":"b"}]}'
     assert [post.args for post in parse_batch(body)] == [b"[1 ,2]", TRICKY]
@@ -192,6 +201,15 @@ def test_deep_nesting_is_an_error_and_no_crash(depth):
     body = b'{"type":"t","args":' + b'{"a":' * depth
     for parse in (parse_post, parse_batch, parse_record):
         assert refused(parse, body).code is InvalidCode.TOO_DEEP
+
+
+@pytest.mark.parametrize("parse", [parse_post, parse_batch, parse_record])
+def test_a_string_without_an_end_is_refused_fast(parse):
+    """A record is read on the event loop: what takes long there holds up everything else (R6)."""
+    body = b'"' + b"[]" * 300 + rb"\"" * 20_000
+    begin = time.perf_counter()
+    assert refused(parse, body).code is InvalidCode.MALFORMED
+    assert time.perf_counter() - begin < 0.5  # measured: about 0.001; it was 12 when each quote began a new search
 
 
 def test_a_raw_record_may_say_not_before():
