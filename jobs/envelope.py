@@ -52,11 +52,14 @@ _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
 class Undecodable(ValueError):
-    """A record that can never be a job; `reason` says why and what would be right."""
+    """A record that can never be a job; `reason` says why and what would be right.
+
+    It is stored with the record: at most `MAX_ERROR` characters, each with a UTF-8 form, whatever of the record it quotes.
+    """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = reason.encode("utf-8", "backslashreplace").decode("utf-8")[:MAX_ERROR]
+        super().__init__(self.reason)
 
 
 @frozen

@@ -92,6 +92,21 @@ def test_a_raw_record_that_is_no_job_says_what_it_should_be(value):
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        rb'{"\ud800":1,"\ud800":2}',
+        rb'{"type":"t","dedup":true,"args":{"\ud800":1,"\ud800":2}}',
+        b'{"type":"t","dedup":true,"args":{"%b":1,"%b":2}}' % (b"x" * 5000, b"x" * 5000),
+    ],
+)
+def test_the_reason_can_be_stored_whatever_the_record_holds(value):
+    """Where the reason could not be stored, the record would stop its partition for ever (R6)."""
+    with pytest.raises(Undecodable, match="is a job document") as caught:
+        record(value)
+    assert len(caught.value.reason.encode("utf-8")) <= 1000
+
+
+@pytest.mark.parametrize(
     "bad",
     [
         ("forebay-type", b""),
