@@ -28,6 +28,9 @@ BATCH: Final = 1000
 ANY_SEQUENCE: Final = 2**53 - 1
 """A sequence that no claim call reaches."""
 
+LAPSED: Final = "its lease lapsed: the queue did not answer for as long as it lasts"
+"""What is kept as the error of a run that was given up for that."""
+
 
 @frozen
 class Lapsed:
@@ -44,8 +47,11 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
 
     While jobs of a topic are held, its lease is renewed every `ttl` / 3. A job that the queue no longer counts as ours is
     lost, and so is every job when the lease has lapsed by our clock, counted from when it was last asked for: the slot is
-    told to stop. Outcomes wait for an absent queue as long as it takes. At a stop all are recorded, and claims that nobody
-    received go back; the child spec needs `drain=True`, so that what the slots said last is read first.
+    told to stop. What has lapsed is given up as a failed attempt too, or a queue that comes back before it has reaped it
+    would hold it for us with the next renewal.
+
+    Outcomes wait for an absent queue as long as it takes. At a stop all are recorded, and claims that nobody received go
+    back; the child spec needs `drain=True`, so that what the slots said last is read first.
 
     Renewals never name the last sequence received, which the queue takes as leave to give later claims back: they run
     beside the dispatcher's calls, and one that is overtaken by a claim's answer would take back jobs that run already.
@@ -134,7 +140,11 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
                     ctx.note("job_interrupted", topic=lease.topic, job=gone.id, slot=slot)
 
     def _lapsed(self, ctx: Context, lease: TopicLease) -> None:
-        self._lose(ctx, lease, lease.forget(lambda _: True))
+        """The queue may still count these jobs as ours, and would for as long as we claim and renew others: give them up."""
+        lost = lease.forget(lambda _: True)
+        self._lose(ctx, lease, lost)
+        for assignment in lost:
+            lease.give_back(_outcome(assignment, LAPSED))
 
     def _lose(self, ctx: Context, lease: TopicLease, lost: Sequence[Assignment]) -> None:
         for assignment in lost:

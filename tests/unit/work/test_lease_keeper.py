@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from support.work_tree import KEEPER, TTL, slot, working
 
+from forebay.actors.work.lease_keeper import LAPSED
 from forebay.actors.work.messages import Assignment, Claimed, Enrol
 from forebay.backends.ports import JobState, Lease
 from forebay.scenarios.virtual import crash, run_virtual
@@ -59,6 +60,29 @@ def test_a_silent_queue_is_a_lapsed_lease_too():
             pool.faults[0].silent = True
             await asyncio.sleep(TTL + 0.1)
             assert diary.ids("CancelledError") == ["j"]
+
+    run_virtual(main)
+
+
+def test_a_job_whose_lease_lapsed_runs_again_though_its_worker_is_never_idle():
+    """The lease is the worker's as a whole: what it claims when the queue is back must not hold on what it has lost (Q6)."""
+
+    async def main():
+        async with working(slots=2) as (shop, diary, pool):
+            await shop.post("j", seconds=2 * TTL)
+            await diary.begun()
+            pool.faults[0].down = True
+            for number in range(100):
+                await shop.post(f"other{number}", seconds=TTL / 4)
+            await asyncio.sleep(TTL + 1)
+            assert diary.ids("CancelledError") == ["j"]
+            pool.heal()
+            await asyncio.sleep(3 * TTL)
+            waiting = await shop.routes["jobs"].browse("jobs", JobState.PENDING, 1000)
+            assert [(view.attempt, view.error) for view in waiting if view.id == "j"] == [(1, LAPSED)]
+            await shop.finished()
+            assert [(e.attempt, e.how) for e in diary.of("j")] == [(1, "CancelledError"), (2, "done")]
+            assert diary.overlaps == []
 
     run_virtual(main)
 
