@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long check lint bench wheel test-wheel
+.PHONY: help install demo test test-long check lint bench wheel test-wheel services-up services-down
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile | awk -F': *' '{printf "make %-11s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile | awk -F': *' '{printf "make %-13s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed  ## install forebay (editable) and its tools into .venv
 
@@ -40,6 +40,12 @@ lint: install  ## ruff (rules and format) and mypy --strict
 
 bench: $(VENV)/.installed-bench  ## run the benchmarks; BENCH="name ..." runs some of them
 	$(BIN)/python bench/run.py $(BENCH)
+
+services-up: install  ## start Redis, Consul and Kafka from packages; prints the configuration for them
+	$(BIN)/forebay services up
+
+services-down: install  ## stop the servers that services-up started
+	$(BIN)/forebay services down
 
 wheel: install  ## build dist/forebay-*.whl (by way of the sdist)
 	rm -rf dist

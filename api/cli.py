@@ -9,6 +9,7 @@ from forebay.commands.demo import demo
 from forebay.commands.enqueue import enqueue
 from forebay.commands.jobs import jobs
 from forebay.commands.run import run
+from forebay.commands.services import services
 from forebay.commands.tree import tree
 
 
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (run, check, enqueue, tree, jobs, demo):
+for command in (run, check, enqueue, tree, jobs, demo, services):
     main.add_command(command)
