@@ -12,6 +12,8 @@ from support.outcome import figure_property, outcome_of
 from support.sources import ROOT
 from support.verification import page
 
+pytest_plugins = ["support.live"]
+
 STARTED = pytest.StashKey[float]()
 
 effort.load_hypothesis_profile()

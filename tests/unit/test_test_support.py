@@ -12,26 +12,44 @@ from support.sources import ROOT
 pytest_plugins = ["pytester"]
 
 
-def test_a_missing_service_skips_with_what_is_missing_and_how_to_get_it(tmp_path):
-    with pytest.raises(pytest.skip.Exception, match=r"redis: no redis-server on PATH \(apt-get"):
-        services.require("redis", {"PATH": str(tmp_path)})
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A machine with nothing on PATH and nothing in the cache; returns the only folder on PATH."""
+    for variable in ("PATH", "FOREBAY_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    for variable in ("JAVA_HOME", "FOREBAY_REQUIRE"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
 
 
-def test_a_missing_service_that_is_required_fails(tmp_path):
-    environ = {"PATH": str(tmp_path), "FOREBAY_REQUIRE": "consul, redis"}
+@pytest.mark.parametrize("kind", ["redis", "consul", "kafka"])
+def test_a_missing_service_skips_with_what_is_missing_and_how_to_get_it(bare, kind):
+    with pytest.raises(pytest.skip.Exception, match=f"{kind} is not on this machine; `forebay services get --only {kind}`"):
+        services.require(kind)
+
+
+def test_a_missing_service_that_is_required_fails(bare, monkeypatch):
+    monkeypatch.setenv("FOREBAY_REQUIRE", "consul, redis")
     with pytest.raises(pytest.fail.Exception, match="FOREBAY_REQUIRE names it"):
-        services.require("redis", environ)
+        services.require("redis")
 
 
-def test_a_service_that_is_there_is_returned_as_a_path(tmp_path):
-    server = tmp_path / "redis-server"
-    server.write_text("#!/bin/sh\n")
+def test_a_service_that_cannot_run_is_skipped_with_the_reason(bare):
+    (bare / "kafka-4.3.0").mkdir()
+    with pytest.raises(pytest.skip.Exception, match="kafka: no java on PATH; install a Java of 17 or newer"):
+        services.require("kafka")
+
+
+def test_a_service_that_is_there_is_returned_as_a_program(bare):
+    server = bare / "redis-server"
+    server.write_text("#!/bin/sh\necho Redis server v=7.0.15 sha=0\n")
     server.chmod(0o755)
-    assert services.require("redis", {"PATH": str(tmp_path)}) == str(server)
+    program = services.require("redis")
+    assert (program.command, program.version) == ((str(server),), "7.0.15")
 
 
 def test_an_unknown_service_in_forebay_require_is_an_error():
-    with pytest.raises(ValueError, match=r"\['reddis'\]; known are \['consul', 'redis'\]"):
+    with pytest.raises(ValueError, match=r"\['reddis'\]; known are \['consul', 'kafka', 'redis'\]"):
         services.required({"FOREBAY_REQUIRE": "reddis"})
 
 
