@@ -42,12 +42,16 @@ class Acks(enum.Enum):
 
 @frozen
 class TopicSpec:
-    """A topic as the log must have it. `retention` is in seconds, `max_record` in bytes."""
+    """A topic as the log must have it. `retention` is in seconds, `max_record` in bytes.
+
+    `acks` is the strongest promise that it must be able to keep; a log that cannot refuses the topic.
+    """
 
     name: str
     partitions: int
     retention: float
     max_record: int
+    acks: Acks = Acks.LEADER
 
 
 @frozen
@@ -99,6 +103,9 @@ class LogConnection(Protocol):
         A partition with nothing new is absent. Offsets are contiguous from `Want.offset` but for records that the
         log itself removed. A position outside the partition's extent gives `OutOfRange` for that partition alone.
         The total is bounded: at most 8 MiB a call, but always at least one record where there is one.
+
+        What was appended with `Acks.LEADER` may come a little after its append was answered: a replicated log gives,
+        and counts in an extent, only what its replicas have.
         """
 
     async def extents(self) -> Mapping[int, Extent]:

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from support.clock import ManualClock
 from support.inline import InlineEmbedded
+from support.kafka_sites import KAFKA_LOGS
 
 from forebay.backends.ports import Clock, Coordination, Log, Queue
 from forebay.backends.sqlite import Embedded, open_embedded
@@ -89,6 +90,6 @@ def both(pick: Callable[[Embedded], P]) -> Mapping[str, Opener[P]]:
     return {"sqlite": sqlite_site(pick), "inline": sqlite_site(pick, InlineSite)}
 
 
-LOGS: Mapping[str, Opener[Log]] = both(lambda embedded: embedded.log)
+LOGS: Mapping[str, Opener[Log]] = {**both(lambda embedded: embedded.log), **KAFKA_LOGS}
 QUEUES: Mapping[str, Opener[Queue]] = both(lambda embedded: embedded.queue("main"))
 COORDINATIONS: Mapping[str, Opener[Coordination]] = both(lambda embedded: embedded.coordination)

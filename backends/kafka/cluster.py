@@ -1,0 +1,152 @@
+"""One client of a cluster: who leads which partition, and requests to brokers by id.
+
+Metadata is asked for all topics at once: asking for one by name lets a broker create it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.structs import TopicPartition
+
+from forebay.backends.errors import Unavailable, UnknownPartition, UnknownTopic
+from forebay.backends.kafka.calls import Calls
+from forebay.backends.kafka.faults import translated
+
+METADATA_AGE: Final = 60_000
+"""Milliseconds after which leaders and partitions are asked for again, if no error made that necessary before."""
+
+CLOSE: Final = 2.0
+"""Seconds that closing the sockets may take."""
+
+DIRECT: Final = ConnectionGroup.DEFAULT
+"""The socket for requests that brokers answer at once."""
+
+PATIENT: Final = ConnectionGroup.COORDINATION
+"""A second socket to the same broker: one that holds a request back serves no other on that socket meanwhile."""
+
+
+class Cluster:
+    """The brokers behind `servers` ("host:port,host:port"). No call takes much longer than `timeout` seconds."""
+
+    def __init__(self, servers: str, timeout: float) -> None:
+        self.servers = servers
+        self.timeout = timeout
+        self._client: Any = None
+        self._calls = Calls()
+
+    @property
+    def open(self) -> bool:
+        """Whether requests can be made."""
+        return self._client is not None
+
+    @property
+    def client(self) -> Any:
+        """The started client. Raises `Unavailable` when closed."""
+        if self._client is None:
+            raise Unavailable(f"the connection to Kafka at {self.servers} is closed; connect again")
+        return self._client
+
+    async def start(self) -> None:
+        """Reach one of the brokers. Raises `Unavailable`."""
+        client = AIOKafkaClient(
+            bootstrap_servers=self.servers.split(","),
+            request_timeout_ms=int(self.timeout * 1000),
+            metadata_max_age_ms=METADATA_AGE,
+        )
+        started = False
+        try:
+            with translated(f"reaching Kafka at {self.servers}"):
+                await self._calls.within(self.timeout, client.bootstrap(), f"reaching Kafka at {self.servers}")
+            started = True
+        finally:
+            if not started:
+                await client.close()
+        self._client = client
+        await self.refresh()
+
+    async def close(self) -> None:
+        """Close all sockets; requests under way raise `Unavailable`. Takes at most twice `CLOSE` seconds."""
+        client, self._client = self._client, None
+        if client is not None:
+            await self._calls.close(CLOSE)  # first: a call that is connecting would leave its socket behind
+            with suppress(Unavailable):
+                await self._calls.within(CLOSE, client.close(), "closing the connection to Kafka")
+
+    async def refresh(self) -> None:
+        """Ask a broker for the topics and leaders as they are. Raises `Unavailable` if none answers."""
+        doing = f"asking Kafka at {self.servers} for its topics"
+        with translated(doing):
+            answered = await self._calls.within(self.timeout, self._ask(), doing)
+        if not answered:
+            raise Unavailable(f"{doing}: no broker answers; check that they run and can be reached")
+
+    async def _ask(self) -> bool:
+        answered: bool = await self.client.force_metadata_update()
+        return answered
+
+    async def partitions(self, topic: str) -> int:
+        """Return how many partitions the topic has. Raises `UnknownTopic`, after asking."""
+        count = self.known(topic)
+        if count == 0:
+            await self.refresh()
+            count = self.known(topic)
+        if count == 0:
+            raise UnknownTopic(topic)
+        return count
+
+    def known(self, topic: str) -> int:
+        """Return how many partitions the topic had when last asked; 0 if it was not there."""
+        return len(self.client.cluster.partitions_for_topic(topic) or ())
+
+    async def require(self, topic: str, wanted: Iterable[int]) -> None:
+        """Raise `UnknownTopic`, or `UnknownPartition` if one of `wanted` is not there, after asking."""
+        partitions = await self.partitions(topic)
+        beyond = [partition for partition in wanted if not 0 <= partition < partitions]
+        if beyond and max(beyond) >= partitions:
+            await self.refresh()
+            partitions = await self.partitions(topic)
+            beyond = [partition for partition in beyond if not 0 <= partition < partitions]
+        if beyond:
+            raise UnknownPartition(topic, beyond[0], partitions)
+
+    def leader(self, topic: str, partition: int) -> int | None:
+        """Return the leading broker's id as last heard; None if there is none."""
+        node: int | None = self.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        return None if node == -1 else node
+
+    def by_leader(self, topic: str, partitions: Iterable[int]) -> Mapping[int | None, list[int]]:
+        """Group partitions by their leader; those without one are under None."""
+        groups: dict[int | None, list[int]] = {}
+        for partition in partitions:
+            groups.setdefault(self.leader(topic, partition), []).append(partition)
+        return groups
+
+    async def send(self, node: int, request: Any, group: ConnectionGroup = DIRECT) -> Any:
+        """Return the broker's answer. Raises `Unavailable`, and aiokafka's errors: the caller knows what they mean to it."""
+        sending = self.client.send(node, request, group=group)
+        return await self._calls.within(2 * self.timeout, sending, f"asking Kafka's broker {node}")
+
+    async def coordinator(self, kind: CoordinationType, key: str) -> int:
+        """Return the id of the broker that keeps the group `key`. Raises as `send`."""
+        asking = self.client.coordinator_lookup(kind, key)
+        node: int = await self._calls.within(2 * self.timeout, asking, f"asking Kafka for the coordinator of {key!r}")
+        return node
+
+    async def ask(self, request: Any) -> Any:
+        """Return any broker's answer. Raises as `send`, or `Unavailable` if there is no broker."""
+        node = self.client.get_random_node()
+        return await self.send(node, request)
+
+    async def ask_controller(self, request: Any) -> Any:
+        """Return the controller's answer, or that of the broker which passes requests on to it. Raises as `ask`."""
+        controller = self.client.cluster.controller
+        return await (self.ask(request) if controller is None else self.send(controller.nodeId, request))
+
+    @property
+    def brokers(self) -> int:
+        """How many brokers there were when last asked."""
+        return len(self.client.cluster.brokers())

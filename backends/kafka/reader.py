@@ -1,0 +1,162 @@
+"""Fetching: one request to each leader, from explicit positions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import errors
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+
+from forebay.backends.errors import Unavailable
+from forebay.backends.kafka.cluster import DIRECT, PATIENT, Cluster
+from forebay.backends.kafka.faults import ELSEWHERE, translate
+from forebay.backends.kafka.offsets import extents_of
+from forebay.backends.ports import OutOfRange, Record, Want
+
+ANSWER: Final = 8 << 20
+"""Bytes that a fetch returns at most, unless its first record alone is longer."""
+
+POLL: Final = 0.1
+"""Seconds that a broker holds a request for news back. A fetch that was given up can delay the next one by that."""
+
+Found = dict[int, Sequence[Record] | OutOfRange]
+
+
+class Reader:
+    """Reads one topic. `take` asks for what is there, `news` waits until there may be more."""
+
+    def __init__(self, topic: str, cluster: Cluster) -> None:
+        self._topic = topic
+        self._cluster = cluster
+        self._turn = 0
+        self._skips: dict[int, tuple[int, int]] = {}  # partition -> from where there are no records, up to where
+
+    async def take(self, wants: Mapping[int, Want]) -> tuple[Found, bool]:
+        """Return what is there, and whether a partition could not be asked. The partition served first goes round."""
+        self._turn += 1
+        order = list(wants)
+        cut = self._turn % len(order) if order else 0
+        answers, missing = await self._ask(wants, order[cut:] + order[:cut], ANSWER, 0, DIRECT)
+        found: Found = {}
+        room = ANSWER
+        for partition in order[cut:] + order[:cut]:
+            if partition in answers and room > 0:
+                records, size = self._read(partition, wants[partition], answers[partition], room, first=not found)
+                room -= size
+                if records:
+                    found[partition] = records
+        beyond = [partition for partition, answer in answers.items() if answer is None]
+        found.update(await self._out_of_range(wants, beyond))
+        return found, missing
+
+    async def news(self, wants: Mapping[int, Want], wait: float) -> None:
+        """Return when a wanted partition may have more, at the latest after `wait` seconds or `POLL`."""
+        hold = max(1, int(min(wait, POLL) * 1000))
+        groups = self._cluster.by_leader(self._topic, wants)
+        polls = [self._ask(wants, group, 1, hold, PATIENT) for node, group in groups.items() if node is not None]
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(poll) for poll in polls]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+                task.add_done_callback(_drop)
+
+    async def _ask(
+        self, wants: Mapping[int, Want], partitions: Sequence[int], room: int, hold: int, group: Any
+    ) -> tuple[dict[int, tuple[Any, Any] | None], bool]:
+        """Ask the leaders; return message set and aborted transactions by partition, None where out of range."""
+        groups = self._cluster.by_leader(self._topic, partitions)
+        share = max(1, room // max(1, len(groups)))
+        each = max(1, room // max(1, len(partitions)))
+        requests = []
+        for node, members in groups.items():
+            if node is not None:
+                positions = [(partition, self._position(partition, wants[partition].offset), each) for partition in members]
+                request = FetchRequest(hold, 1, share, READ_COMMITTED, [(self._topic, positions)])
+                requests.append(self._send(node, request, group))
+        responses = await asyncio.gather(*requests)
+        answers: dict[int, tuple[Any, Any] | None] = {}
+        missing = None in groups or None in responses
+        for response in responses:
+            missing |= response is not None and self._sort(response, answers)
+        return answers, missing
+
+    async def _send(self, node: int, request: FetchRequest, group: Any) -> Any | None:
+        try:
+            return await self._cluster.send(node, request, group)
+        except (errors.KafkaError, Unavailable) as error:
+            if isinstance(error, errors.KafkaError) and not isinstance(translate(error, ""), Unavailable):
+                raise translate(error, f"fetching from topic {self._topic!r}") from error
+            self._cluster.client  # noqa: B018 - raises when closed
+            return None
+
+    def _sort(self, response: Any, answers: dict[int, tuple[Any, Any] | None]) -> bool:
+        """Put a response's partitions into `answers`; return whether one has to be asked for elsewhere."""
+        missing = False
+        for _, partitions in response.topics:
+            for partition, code, _, *rest in partitions:
+                kind = errors.for_code(code)
+                if kind is errors.NoError:
+                    aborted = rest[2 if response.API_VERSION >= 11 else -2]
+                    answers[partition] = (rest[-1], aborted)
+                elif kind is errors.OffsetOutOfRangeError:
+                    answers[partition] = None
+                elif issubclass(kind, ELSEWHERE) or kind.retriable:
+                    missing = True
+                else:
+                    raise translate(kind(), f"fetching from {self._topic}/{partition}")
+        return missing
+
+    def _position(self, partition: int, offset: int) -> int:
+        start, end = self._skips.get(partition, (-1, -1))
+        return end if offset == start else offset
+
+    def _read(
+        self, partition: int, want: Want, answer: tuple[Any, Any] | None, room: int, *, first: bool
+    ) -> tuple[Sequence[Record], int]:
+        """Decode at most what is wanted and has room; the `first` partition's first record has room always."""
+        if answer is None:
+            return (), 0
+        data, aborted = answer
+        begin = self._position(partition, want.offset)
+        place = TopicPartition(self._topic, partition)
+        unread = PartitionRecords(place, MemoryRecords(data), aborted, begin, None, None, True, READ_COMMITTED)
+        records: list[Record] = []
+        size = 0
+        for record in unread:
+            more = len(record.value or b"") + len(record.key or b"") + sum(len(n) + len(v or b"") for n, v in record.headers)
+            if len(records) == want.max_records or (size + more > room and (records or not first)):
+                break
+            size += more
+            records.append(_record(record))
+        else:
+            if not records and unread.next_fetch_offset > begin:  # only marks of transactions, or what compaction left
+                self._skips[partition] = (want.offset, unread.next_fetch_offset)
+        return records, size
+
+    async def _out_of_range(self, wants: Mapping[int, Want], partitions: Iterable[int]) -> Found:
+        found: Found = {}
+        beyond = tuple(partitions)
+        if beyond:
+            for partition, extent in (await extents_of(self._cluster, self._topic, beyond)).items():
+                if not extent.start <= wants[partition].offset <= extent.end:
+                    found[partition] = OutOfRange(extent)
+        return found
+
+
+def _record(found: Any) -> Record:
+    headers = tuple((name, value or b"") for name, value in found.headers)
+    return Record(found.topic, found.partition, found.offset, found.timestamp, found.value or b"", found.key, headers)
+
+
+def _drop(task: asyncio.Task[Any]) -> None:
+    """Take note of how a given-up poll ended, so that asyncio does not report it as unseen."""
+    if not task.cancelled():
+        task.exception()

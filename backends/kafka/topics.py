@@ -1,0 +1,170 @@
+"""Topics as they must be: made where they are missing, checked where they are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import errors
+from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.protocol.admin import CreatePartitionsRequest, CreateTopicsRequest, DescribeConfigsRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from forebay.backends.errors import BackendError, Unavailable
+from forebay.backends.kafka.batch import BATCH, OVERHEAD
+from forebay.backends.kafka.cluster import Cluster
+from forebay.backends.kafka.faults import translated
+from forebay.backends.ports import Acks, TopicSpec
+
+REPLICAS: Final = 3
+"""Replicas of a new topic, or as many as there are brokers."""
+
+MIN_INSYNC: Final = 2
+"""Replicas that must have a record before `Acks.ALL` is answered, where a topic has `REPLICAS`."""
+
+_BACKOFF: Final = 0.1  # seconds
+_UNCLEAN: Final = "unclean.leader.election.enable"
+_INSYNC: Final = "min.insync.replicas"
+_LONGEST: Final = "max.message.bytes"
+
+
+async def ensure(cluster: Cluster, topics: Sequence[TopicSpec]) -> None:
+    """Create missing topics and partitions, and return when each partition has a leader.
+
+    A topic that is there keeps its settings: they may be an operator's. It is refused with `BackendError`, before anything
+    is changed, if it has more partitions than asked for, takes shorter records, or cannot keep `acks`: all (row G4), which
+    needs unclean leader election off, two in-sync replicas at least, and three replicas.
+    """
+    doing = f"making the topics {sorted(spec.name for spec in topics)}"
+    with translated(doing):
+        await cluster.refresh()
+        there = [spec for spec in topics if cluster.known(spec.name)]
+        missing = [spec for spec in topics if not cluster.known(spec.name)]
+        await _check(cluster, there)
+        for spec in missing:
+            _check_brokers(cluster, spec)
+        await _create(cluster, missing)
+        await _extend(cluster, [spec for spec in there if cluster.known(spec.name) < spec.partitions])
+        await _settled(cluster, topics)
+
+
+def settings(spec: TopicSpec, replicas: int) -> Mapping[str, str]:
+    """Return what a new topic is configured with. `retention` holds from when the broker took the record."""
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(int(spec.retention * 1000)),
+        _LONGEST: str(longest(spec)),
+        _UNCLEAN: "false",
+        _INSYNC: str(MIN_INSYNC if replicas >= REPLICAS else 1),
+        "message.timestamp.type": "LogAppendTime",
+    }
+
+
+def longest(spec: TopicSpec) -> int:
+    """Return the bytes of the longest batch that the topic must take."""
+    return max(spec.max_record, BATCH) + OVERHEAD
+
+
+async def _create(cluster: Cluster, topics: Sequence[TopicSpec]) -> None:
+    if not topics:
+        return
+    replicas = min(REPLICAS, cluster.brokers)
+    wanted: list[Any] = [
+        (spec.name, spec.partitions, replicas, [], list(settings(spec, replicas).items())) for spec in topics
+    ]
+    request = CreateTopicsRequest(wanted, int(cluster.timeout * 1000), False)
+    response = await cluster.ask_controller(request)
+    _raise_for("create", response.topic_errors, errors.TopicAlreadyExistsError)  # another process was quicker: as well
+
+
+async def _extend(cluster: Cluster, topics: Sequence[TopicSpec]) -> None:
+    if not topics:
+        return
+    wanted: list[Any] = [(spec.name, (spec.partitions, None)) for spec in topics]
+    request = CreatePartitionsRequest(wanted, int(cluster.timeout * 1000), False)
+    response = await cluster.ask_controller(request)
+    _raise_for("add partitions to", response.topic_errors, errors.InvalidPartitionsError)  # seen to when all is settled
+
+
+def _raise_for(doing: str, answers: Sequence[tuple[str, int, str | None]], harmless: type[errors.KafkaError]) -> None:
+    for topic, code, message in answers:
+        kind = errors.for_code(code)
+        if code and not issubclass(kind, harmless):
+            text = f"Kafka does not {doing} topic {topic!r}: {message or kind.__name__}"
+            raise Unavailable(text) if kind.retriable else BackendError(text)
+
+
+async def _settled(cluster: Cluster, topics: Sequence[TopicSpec]) -> None:
+    """Wait until the brokers know every partition and its leader."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + cluster.timeout
+    while not all(_ready(cluster, spec) for spec in topics):
+        if loop.time() > deadline:
+            raise Unavailable(f"Kafka names no leader for all partitions of {[spec.name for spec in topics]}; see its logs")
+        await asyncio.sleep(_BACKOFF)
+        await cluster.refresh()
+
+
+def _ready(cluster: Cluster, spec: TopicSpec) -> bool:
+    enough = cluster.known(spec.name) >= spec.partitions
+    return enough and None not in cluster.by_leader(spec.name, range(spec.partitions))
+
+
+async def _check(cluster: Cluster, topics: Sequence[TopicSpec]) -> None:
+    for spec in topics:
+        have = cluster.known(spec.name)
+        if have > spec.partitions:
+            raise BackendError(
+                f"topic {spec.name!r} has {have} partitions and {spec.partitions} are asked for: a topic never loses "
+                f"partitions; set its partitions to {have} or more"
+            )
+    if topics:
+        names = [spec.name for spec in topics]
+        found = await _describe(cluster, names)
+        replicas = await _replicas(cluster, names)
+        for spec in topics:
+            _check_settings(spec, found[spec.name], replicas[spec.name])
+
+
+async def _describe(cluster: Cluster, topics: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    names = [_UNCLEAN, _INSYNC, _LONGEST]
+    request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, topic, names) for topic in topics])
+    response: Any = await cluster.ask(request)
+    found = {}
+    for code, message, _, topic, entries in response.resources:
+        if code:
+            kind = errors.for_code(code)
+            text = f"Kafka does not say how topic {topic!r} is set up: {message or kind.__name__}"
+            raise Unavailable(text) if kind.retriable else BackendError(text)  # a topic just made or deleted may pass
+        found[topic] = {name: value for name, value, *_ in entries}
+    return found
+
+
+async def _replicas(cluster: Cluster, topics: Sequence[str]) -> Mapping[str, int]:
+    """Return the least number of replicas that a partition of each topic has."""
+    response: Any = await cluster.ask(MetadataRequest(list(topics), allow_auto_topic_creation=False))
+    found = {topic["topic"]: topic["partitions"] for topic in response.to_object()["topics"]}
+    return {topic: min((len(partition["replicas"]) for partition in found[topic]), default=0) for topic in topics}
+
+
+def _check_settings(spec: TopicSpec, found: Mapping[str, str], replicas: int) -> None:
+    wrong = []
+    if int(found[_LONGEST]) < longest(spec):
+        wrong.append(f"{_LONGEST} is {found[_LONGEST]} and must be {longest(spec)} or more")
+    if spec.acks is Acks.ALL and found[_UNCLEAN] != "false":
+        wrong.append(f"{_UNCLEAN} must be false for acks: all")
+    if spec.acks is Acks.ALL and int(found[_INSYNC]) < MIN_INSYNC:
+        wrong.append(f"{_INSYNC} is {found[_INSYNC]} and must be {MIN_INSYNC} or more for acks: all")
+    if spec.acks is Acks.ALL and replicas < REPLICAS:
+        wrong.append(f"it has {replicas} replicas and needs {REPLICAS} for acks: all")
+    if wrong:
+        raise BackendError(f"topic {spec.name!r} in Kafka: {'; '.join(wrong)}. Alter the topic, or what is asked of it")
+
+
+def _check_brokers(cluster: Cluster, spec: TopicSpec) -> None:
+    if spec.acks is Acks.ALL and cluster.brokers < REPLICAS:
+        raise BackendError(
+            f"topic {spec.name!r} has acks: all, which needs {REPLICAS} brokers, and there are {cluster.brokers}; "
+            f"add brokers, or set acks: leader"
+        )
