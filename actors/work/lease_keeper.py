@@ -39,7 +39,14 @@ class Lapsed:
     topic: str
 
 
-class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed]):
+@frozen
+class SlotOver:
+    """A slot has ended, and what it had said before has been read."""
+
+    down: Down
+
+
+class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOver | Lapsed]):
     """One life of a worker pool, as the queues see it (rows Q2, Q6).
 
     `routes` says which queue holds which topic; `instance` names this process; `ttl` (seconds) is how long a job is held
@@ -66,6 +73,7 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
         self._backoff = backoff
         self._leases = {topic: TopicLease(topic) for topic in routes}
         self._over: dict[str, int] = {}  # per slot the newest incarnation that is known to have ended
+        self._downs: dict[int, Down] = {}  # per monitor an end whose `SlotOver` is on its way
         self._worker = ""
 
     async def on_start(self, ctx: Context) -> None:
@@ -75,7 +83,9 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
             ctx.run(f"renew {lease.topic}", self._renew(ctx, lease))
             ctx.run(f"record {lease.topic}", self._record(ctx, lease))
 
-    async def on_message(self, ctx: Context, message: Enrol | SlotStarted | Claimed | Finished | Down | Lapsed) -> None:
+    async def on_message(
+        self, ctx: Context, message: Enrol | SlotStarted | Claimed | Finished | Down | SlotOver | Lapsed
+    ) -> None:
         """Keep the books; the tasks beside do the talking to the queues."""
         match message:
             case Finished(topic=topic, outcome=outcome):
@@ -86,15 +96,18 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
                 ctx.reply(Enrolled(self._worker, {lease.topic: lease.received for lease in self._leases.values()}))
             case SlotStarted(slot=slot, incarnation=incarnation):
                 self._slot_started(ctx, slot, incarnation)
-            case Down(path=slot, incarnation=incarnation, exit=exit_):
-                orderly = isinstance(exit_, Normal | Shutdown)
-                error = None if orderly else f"the worker slot crashed ({describe(exit_)})"
-                self._slot_over(ctx, slot, incarnation, error)
+            case Down():
+                self._downs[message.monitor] = message
+                ctx.run(f"down {message.monitor}", self._behind_the_mail(ctx, message))
+            case SlotOver(down=down):
+                self._slot_down(ctx, down)
             case Lapsed(topic=topic):
                 self._lapsed(ctx, self._leases[topic])
 
-    async def on_stop(self, ctx: Context, exit_: Exit) -> None:  # noqa: ARG002
+    async def on_stop(self, ctx: Context, exit_: Exit) -> None:
         """Record what is still to be recorded; at an orderly end give back what was claimed and never received."""
+        for down in tuple(self._downs.values()):
+            self._slot_down(ctx, down)
         for lease in self._leases.values():
             await lease.recorded.wait()
         if isinstance(exit_, Normal | Shutdown):
@@ -129,6 +142,18 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | Lapsed
             ctx.monitor(ctx.lookup(slot))
         except LookupError:  # taken out of the tree since
             self._slot_over(ctx, slot, incarnation, None)
+
+    @staticmethod
+    async def _behind_the_mail(ctx: Context, down: Down) -> None:
+        """A `Down` overtakes what the slot said last: its outcomes, which are in the mailbox, are to be read first."""
+        with contextlib.suppress(ActorStopped):  # the stop has closed the mailbox; on_stop, which comes last, sees to it
+            await ctx.ref.send(SlotOver(down))
+
+    def _slot_down(self, ctx: Context, down: Down) -> None:
+        self._downs.pop(down.monitor, None)
+        orderly = isinstance(down.exit, Normal | Shutdown)
+        error = None if orderly else f"the worker slot crashed ({describe(down.exit)})"
+        self._slot_over(ctx, down.path, down.incarnation, error)
 
     def _slot_over(self, ctx: Context, slot: str, incarnation: int, error: str | None) -> None:
         """Incarnations of a slot have ended: what they ran may be tried again (`error`), or was not begun (None)."""

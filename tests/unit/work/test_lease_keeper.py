@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.work_tree import KEEPER, TTL, slot, working
+from support.work_tree import DISPATCHER, KEEPER, TTL, slot, working
 
 from forebay.actors.work.lease_keeper import LAPSED
 from forebay.actors.work.messages import Assignment, Claimed, Enrol
@@ -235,6 +235,23 @@ def test_a_stop_records_every_outcome_first():
     run_virtual(main)
 
 
+def test_a_stop_records_what_many_slots_did_at_the_same_moment():
+    """More than the keeper reads in one turn: the slots' ends must not overtake what they said last (Q6)."""
+
+    async def main():
+        async with working(slots=200, drain=3.0) as (shop, diary, pool):
+            for number in range(200):
+                await shop.post(f"j{number}", seconds=1)
+            await diary.begun(200)
+            report = await pool.runtime.stop()
+            assert report.forced == ()
+            assert len(diary.ids("done")) == 200
+            assert pool.recorded("done") == 200
+            assert (await shop.routes["jobs"].counts("jobs")).unfinished == 0
+
+    run_virtual(main)
+
+
 def test_a_stop_while_the_queue_is_away_ends_in_time_and_says_that_it_was_forced():
     async def main():
         async with working(drain=1.0) as (shop, diary, pool):
@@ -279,5 +296,26 @@ def test_a_job_that_a_slot_had_not_begun_when_it_was_stopped_has_not_used_an_att
             await asyncio.sleep(1)
             views = await store.browse("jobs", JobState.PENDING, 10)
             assert [(view.id, view.attempt, view.error) for view in views] == [("j", 0, None), ("y", 0, None)]
+
+    run_virtual(main)
+
+
+def test_a_stop_that_meets_the_end_of_a_slot_gives_back_what_the_slot_had_not_begun():
+    async def main():
+        async with working(slots=1, ttl=60.0) as (shop, diary, pool):
+            system = pool.runtime.system
+            worker = (await pool.runtime.ref(KEEPER).ask(Enrol(), 1)).worker
+            await crash(pool.runtime, DISPATCHER)  # which claims nothing while it waits for its restart
+            await shop.post("y", seconds=1)
+            (claim,) = await shop.stores[0].queue().claim("jobs", Lease(worker, 1000, 60.0), 10)
+            given = Assignment(slot(0), 1, "y", claim.epoch)
+            pool.runtime.ref(KEEPER).tell(Claimed(worker, "jobs", 1000, asyncio.get_running_loop().time(), (given,)))
+            await asyncio.sleep(0)
+            ending, keeper = system.find(slot(0)).process, system.find(KEEPER).process
+            ending.task.add_done_callback(lambda _: keeper.stop("now", 5.0))
+            ending.task.cancel()
+            await shop.finished(within=30.0)  # half of what it would take if the lease had to lapse
+            assert keeper.task is None
+            assert diary.ids("done") == ["y"]
 
     run_virtual(main)
