@@ -114,7 +114,7 @@ def encode_again(job: DecodedJob, error: str, not_before: int) -> tuple[bytes, H
     return again.args, _headers_of(again)
 
 
-def decode(  # noqa: PLR0917  # a record's parts in a record's order
+def decode(  # a record's parts in a record's order
     topic: str, partition: int, offset: int, timestamp: int, value: bytes, headers: Headers
 ) -> DecodedJob:
     """The job in a record; `timestamp` is when the log took the record (Unix ms).
@@ -144,9 +144,7 @@ def decode(  # noqa: PLR0917  # a record's parts in a record's order
     )
 
 
-def _decode_raw(  # noqa: PLR0917  # as decode
-    topic: str, partition: int, offset: int, timestamp: int, value: bytes, headers: Headers
-) -> DecodedJob:
+def _decode_raw(topic: str, partition: int, offset: int, timestamp: int, value: bytes, headers: Headers) -> DecodedJob:
     try:
         post = parse_record(value)
     except InvalidJob as error:
