@@ -127,10 +127,7 @@ def _refuse_unknown(node: Node, fields: Iterable[str], problems: Problems) -> No
 
 
 def _reject(node: Node, problems: Problems, want: str) -> Any:
-    if node.variable is not None:
-        found = f"a value from the environment ({node.variable})"
-    else:
-        found = describe_value(node.value)
+    found = f"a value from the environment ({node.variable})" if node.variable is not None else describe_value(node.value)
     problems.add(node.path, node.line, found, want)
     return INVALID
 
