@@ -109,7 +109,7 @@ def of_backend(error: BackendError, topics: Sequence[str] = ()) -> Problem:
 
 
 _OF_BACKEND: Final = (
-    (UnknownOutcome, UNKNOWN_OUTCOME, "send it again with the same id: the same id is never two jobs"),
+    (UnknownOutcome, UNKNOWN_OUTCOME, "send it again with the same id, which is one job while it is unfinished"),
     (Full, OVERLOADED, "nothing was accepted, send it again later"),
     (Unavailable, UNAVAILABLE, "nothing was accepted, send it again later"),
     (UnknownTopic, UNKNOWN_TOPIC, "name one of the configured topics"),

@@ -16,7 +16,7 @@ from .schema import (
     WorkersConfig,
 )
 from .urls import StoreUrl
-from .values import Backoff, Intensity, MailboxLimits, Overflow
+from .values import Backoff, Intensity, Overflow
 
 __all__ = [
     "Backoff",
@@ -28,7 +28,6 @@ __all__ = [
     "Intensity",
     "LockConfig",
     "LogConfig",
-    "MailboxLimits",
     "Overflow",
     "Problem",
     "QueueConfig",

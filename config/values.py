@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import random as random_module
 
-from attrs import field, frozen, validators
+from attrs import frozen
 
 from forebay.jobs.policy import check_jitter_bounds, full_jitter
 
@@ -51,11 +51,3 @@ class Overflow(enum.Enum):
     """The message that does not fit goes to the dead letters."""
     COALESCE = "coalesce"
     """It takes the place of the waiting message that it supersedes."""
-
-
-@frozen
-class MailboxLimits:
-    """The bound of an actor's user lane, in messages, and what happens at it."""
-
-    capacity: int = field(default=1000, validator=[validators.instance_of(int), validators.ge(1)])
-    overflow: Overflow = field(default=Overflow.BLOCK, validator=validators.instance_of(Overflow))

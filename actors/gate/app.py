@@ -1,4 +1,4 @@
-"""The gate's HTTP API: `POST /v1/jobs`, `/v1/batch` and `/v1/topics/{topic}/partitions/{partition}` (docs/http.md).
+"""The gate's HTTP API: `POST /v1/jobs`, `/v1/batch`, `/v1/topics/{topic}/partitions/{partition}`, `GET /v1/gate` (docs/http.md).
 
 A positive answer is given after the log has acknowledged, and never otherwise (row G3).
 """
@@ -47,8 +47,9 @@ def gate_routes(
     """
     bodies = Bodies(max_body=config.max_body, timeout=config.body_timeout, budget=BODY_BUDGET)
     appender = _Appender(ctx, producer, config.request_timeout, durability)
-    gate = _Gate(ctx, bodies, appender, tuple(topics), config.batch_limit, known_types)
+    gate = _Gate(ctx, bodies, appender, tuple(topics), config.batch_limit, known_types, config.zone)
     return [
+        Route("/v1/gate", gate.describe, methods=["GET"]),
         Route("/v1/jobs", gate.post_job, methods=["POST"]),
         Route("/v1/batch", gate.post_batch, methods=["POST"]),
         Route("/v1/topics/{topic}/partitions/{partition}", gate.post_raw, methods=["POST"]),
@@ -83,7 +84,7 @@ class _Appender:
         except (ActorStopped, LookupError) as error:
             raise Problem(problems.UNAVAILABLE, "the gate is stopping or restarting; nothing was accepted") from error
         except (AskTimeout, ActorDied) as error:
-            detail = f"no answer from the log ({error}); send it again with the same id: the same id is never two jobs"
+            detail = f"no answer from the log ({error}); send it again with the same id, one job while unfinished"
             raise Problem(problems.UNKNOWN_OUTCOME, detail) from error
         return answer
 
@@ -96,6 +97,15 @@ class _Gate:
     topics: tuple[TopicConfig, ...]
     batch_limit: int
     known_types: frozenset[str] | None
+    zone: str
+
+    async def describe(self, _request: Request) -> Response:
+        """Where this gate stands and what it takes, for clients that choose among gates (row G7)."""
+        topics = [
+            {"name": topic.name, "partitions": topic.partitions, "acks": topic.acks, "max_record": topic.max_record}
+            for topic in self.topics
+        ]
+        return Json({"zone": self.zone, "topics": topics, "batch_limit": self.batch_limit}, 200)
 
     async def post_job(self, request: Request) -> Response:
         """One job: 202 with its id and place."""

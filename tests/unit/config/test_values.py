@@ -3,7 +3,7 @@ import random
 import attrs
 import pytest
 
-from forebay.config import Backoff, GateConfig, Intensity, MailboxLimits, Overflow, TopicConfig
+from forebay.config import Backoff, GateConfig, Intensity, Overflow, TopicConfig
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,6 @@ from forebay.config import Backoff, GateConfig, Intensity, MailboxLimits, Overfl
         (lambda: Intensity(period=0), "period"),
         (lambda: Backoff(base=0), "base"),
         (lambda: Backoff(base=2, cap=1), "cap"),
-        (lambda: MailboxLimits(capacity=0), "capacity"),
         (lambda: GateConfig(port=65_536), "port"),
         (lambda: TopicConfig(name="a/b"), "write 1 to 249"),
     ],
