@@ -35,7 +35,7 @@ _GROUP = 256  # operations in one transaction
 _ORPHAN_CHECK = 5.0  # seconds between looks whether the owner went away without `stop`
 
 # What an operation can say of its own arguments or data; anything else is a defect and ends the
-# thread.
+# thread. The next call starts another one: a defect of one operation is not to close the store.
 _REFUSALS = (BackendError, sqlite3.Error, ValueError, TypeError, OverflowError)
 
 
@@ -78,6 +78,7 @@ class Database:
         self._schema = schema
         self._thread: threading.Thread | None = None
         self._closing = True
+        self._lost = False  # the thread has ended though nobody asked it to
         self._outstanding: dict[_Call, None] = {}
 
     async def start(self) -> None:
@@ -87,18 +88,21 @@ class Database:
         if self._thread is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._inbox: SimpleQueue[_Call | None] = SimpleQueue()
         self._room = asyncio.Semaphore(_WAITING)
-        self._ended = asyncio.Event()
-        self._fault: BackendError | None = None
-        self._closing = False
-        self._thread = threading.Thread(target=self._serve, name=f"forebay-{self._path.name}", daemon=False)
-        self._thread.start()
+        self._launch()
         try:
             await self.run(_probe)
         except BackendError:
             await self.stop()
             raise
+
+    def _launch(self) -> None:
+        self._inbox: SimpleQueue[_Call | None] = SimpleQueue()
+        self._ended = asyncio.Event()
+        self._fault: BackendError | None = None
+        self._closing = self._lost = False
+        self._thread = threading.Thread(target=self._serve, name=f"forebay-{self._path.name}", daemon=False)
+        self._thread.start()
 
     async def stop(self) -> None:
         """Finish what was accepted, close the file and join the thread. Callers still waiting for
@@ -107,7 +111,7 @@ class Database:
         thread = self._thread
         if thread is None:
             return
-        self._closing = True
+        self._closing, self._lost = True, False
         self._inbox.put(None)
         await self._ended.wait()
         thread.join()
@@ -119,8 +123,11 @@ class Database:
         `committed` is called with the result on the loop, before the caller goes on, and also when
         the caller was cancelled meanwhile: a cancelled call may have taken effect. Raises
         `Unavailable` when stopped, `Full`, or what the operation raised; then nothing of it is
-        kept.
+        kept. Where the thread was lost to a defect, the file is opened again first.
         """
+        if self._lost and self._thread is not None:
+            self._thread.join()  # that we know of its end was the last thing it did
+            self._launch()
         self._require_open()
         await self._room.acquire()
         try:
@@ -148,7 +155,7 @@ class Database:
                 call.settle()
 
     def _finish(self) -> None:
-        self._closing = True
+        self._closing, self._lost = True, not self._closing
         left = tuple(self._outstanding)
         for call in left:
             call.error = self._fault or Unavailable(f"{self._path}: its thread has ended")

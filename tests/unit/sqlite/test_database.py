@@ -189,7 +189,9 @@ async def test_a_stopped_store_can_be_started_again(database):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_a_defect_in_an_operation_fails_everyone_and_hangs_nobody(database):
+async def test_a_defect_in_an_operation_fails_those_beside_it_and_the_store_goes_on(database):
+    """The stores stand outside of the tree: nobody but the store itself could open it again."""
+
     def defect(connection):
         raise RuntimeError("a defect")
 
@@ -199,9 +201,20 @@ async def test_a_defect_in_an_operation_fails_everyone_and_hangs_nobody(database
     held.let_go()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(o, Unavailable) for o in outcomes)
+    assert await database.run(values) == []
+    await database.run(insert(3))
+    await database.stop()
+    assert own_threads() == []
     with pytest.raises(Unavailable):
         await database.run(values)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_store_that_was_lost_to_a_defect_can_be_stopped_and_started(database):
+    with pytest.raises(Unavailable):
+        await database.run(lambda _: 1 // 0)
     await database.stop()
+    assert own_threads() == []
     await database.start()
     assert await database.run(values) == []
 
