@@ -1,4 +1,4 @@
-"""The gate's HTTP API: `POST /v1/jobs`, `/v1/batch`, `/v1/topics/{topic}/partitions/{partition}`, `GET /v1/gate` (docs/http.md).
+"""The gate's HTTP API, as docs/http.md describes it.
 
 A positive answer is given after the log has acknowledged, and never otherwise (row G3).
 """

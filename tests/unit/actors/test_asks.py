@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.lanes import fill, nap
 from support.puppets import boom, puppet, running, settled, virtual
 
 from forebay import (
@@ -16,25 +17,6 @@ from forebay import (
     Restart,
     SupervisorSpec,
 )
-
-FULL = 3
-
-
-def bounded(overflow, **options):
-    return puppet(mailbox=MailboxSpec(capacity=FULL, overflow=overflow, **options))
-
-
-def nap(ctx):
-    return asyncio.sleep(1.0)
-
-
-async def fill(ref, values=range(FULL)):
-    """Keep the actor busy for a second and its user lane full."""
-    ref.tell(nap)
-    await asyncio.sleep(0.5)
-    for value in values:
-        ref.tell(value)
-
 
 # ---------------------------------------------------------------------------------------------- D5
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.lanes import FULL, bounded, fill, nap
 from support.puppets import Puppet, boom, puppet, recorded, running, settled, virtual
 
 from forebay import (
@@ -20,25 +21,6 @@ from forebay import (
     SupervisorSpec,
 )
 from forebay.testing import crash, until_event
-
-FULL = 3
-
-
-def bounded(overflow, **options):
-    return puppet(mailbox=MailboxSpec(capacity=FULL, overflow=overflow, **options))
-
-
-def nap(ctx):
-    return asyncio.sleep(1.0)
-
-
-async def fill(ref, values=range(FULL)):
-    """Keep the actor busy for a second and its user lane full."""
-    ref.tell(nap)
-    await asyncio.sleep(0.5)
-    for value in values:
-        ref.tell(value)
-
 
 # ---------------------------------------------------------------------------------------------- D1
 
