@@ -14,7 +14,7 @@ from random import Random
 
 from attrs import define
 
-from forebay.backends.errors import SessionGone, Unavailable
+from forebay.backends.errors import BackendError, SessionGone, Unavailable
 from forebay.backends.ports import Clock, Entry
 from forebay.backends.sqlite import keys
 from forebay.backends.sqlite.database import Database
@@ -180,7 +180,7 @@ class SqliteCoordination:
         """Expire what is due; return the seconds until the next is."""
         try:
             await self._expire()
-        except Unavailable:
+        except BackendError:  # whatever it is: callers hear of it, and without this task no lock lapses by itself
             return _RETRY
         now = self._clock.monotonic()
         return min((s.deadline - now for s in self._sessions.values()), default=_IDLE)
