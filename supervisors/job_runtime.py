@@ -94,10 +94,13 @@ class JobRuntime(Runtime):
         """
         fields = {"type": type_, "id": id, "dedup": dedup, "delay": delay or None, "key": key}
         if raw is None:
-            raw = json.dumps({} if args is None else args, ensure_ascii=False, separators=(",", ":")).encode()
-        post = parse_post(_document({name: value for name, value in fields.items() if value is not None}, raw))
+            raw = _encoded({} if args is None else args)
+        head = _encoded({name: value for name, value in fields.items() if value is not None})
+        post = parse_post(head[:-1] + b', "args": ' + raw + b"}")
         if post.args != raw.strip(b" \t\r\n"):
             raise InvalidJob(InvalidCode.WRONG, "raw is one JSON value, and nothing behind it", "args")
+        if self.config.workers is not None and self.registry.lookup(post.type) is None:
+            raise InvalidJob(InvalidCode.WRONG, f"no handler of job type {post.type!r} is loaded here", "type")
         now = self.system.clock.wall()
         record = record_for(
             post, topic=self._topic(topic), topics=self.config.topics, now=now, new_id=lambda: new_ulid(now, self._ids)
@@ -164,9 +167,11 @@ def load_handlers(config: Config) -> None:
             ) from error
 
 
-def _document(fields: Mapping[str, Any], raw: bytes) -> bytes:
-    head = json.dumps(fields, ensure_ascii=False).encode()
-    return head[:-1] + b', "args": ' + raw + b"}"
+def _encoded(value: object) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidJob(InvalidCode.WRONG, f"a text has half a surrogate pair, which is no Unicode: {error}") from error
 
 
 __all__ = ["CONTROL_SOCKET", "Enqueued", "HandlersNotLoaded", "InvalidJob", "JobRuntime", "load_handlers"]

@@ -10,6 +10,7 @@ import asyncio
 import enum
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -221,19 +222,18 @@ class Runtime:
 
     async def _main(self) -> Exit:
         watchdog = Watchdog(self.system)
-        started: list[Resource] = []
         self.system.events.listen(self._note_exit)
         try:
-            for resource in self._resources:
-                started.append(resource)
-                await resource.start()
-            watchdog.start()
-            return await self._run_root()
+            # The stack stops every resource that was begun, the last first, also when one of them fails to stop.
+            async with AsyncExitStack() as resources:
+                for resource in self._resources:
+                    resources.push_async_callback(resource.stop)
+                    await resource.start()
+                resources.callback(self.system.expiry.close)
+                resources.callback(watchdog.stop)
+                watchdog.start()
+                return await self._run_root()
         finally:
-            watchdog.stop()
-            self.system.expiry.close()
-            for resource in reversed(started):
-                await resource.stop()
             self.system.events.unlisten(self._note_exit)
             self._write_report()
 

@@ -74,3 +74,10 @@ async def test_embedded_posts_keep_raw_text_and_refuse_more_than_one_value(runti
     assert runtime.received[job.id] == b'{"n":  -0}'
     with pytest.raises(ValueError, match="one JSON value"):
         await runtime.enqueue("keep", raw=b'1, "id": "smuggled"')
+
+
+async def test_embedded_posts_refuse_what_the_gate_refuses(runtime):
+    with pytest.raises(ValueError, match="surrogate"):
+        await runtime.enqueue("keep", {"text": "\ud83c"})
+    with pytest.raises(ValueError, match="no handler of job type 'unheard'"):
+        await runtime.enqueue("unheard")

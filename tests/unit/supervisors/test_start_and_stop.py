@@ -17,7 +17,8 @@ from forebay import (
     Strategy,
     SupervisorSpec,
 )
-from forebay.supervisors.runtime import RuntimeStartFailed
+from forebay.scenarios.loop import running_loop
+from forebay.supervisors.runtime import Runtime, RuntimeStartFailed
 from forebay.testing import crash, virtual_runtime
 
 
@@ -129,3 +130,28 @@ async def test_a_temporary_child_stopped_with_its_supervisor_is_gone_and_the_oth
             ("/t", Shutdown("the runtime stops")),
             ("/a", Shutdown("the runtime stops")),
         ]
+
+
+@virtual
+async def test_every_resource_is_stopped_the_last_first_also_when_one_fails_to_stop():
+    calls = []
+
+    class Thing:
+        def __init__(self, name, broken=False):
+            self.name, self.broken = name, broken
+
+        async def start(self):
+            calls.append(f"{self.name} starts")
+
+        async def stop(self):
+            calls.append(f"{self.name} stops")
+            if self.broken:
+                raise OSError("cannot let go")
+
+    clock = running_loop().clock
+    runtime = Runtime(SupervisorSpec(), resources=[Thing("log"), Thing("queue", broken=True)], clock=clock)
+    with pytest.raises(OSError, match="cannot let go"):
+        async with runtime:
+            calls.append("runs")
+    assert calls == ["log starts", "queue starts", "runs", "queue stops", "log stops"]
+    assert runtime.report is not None
