@@ -148,7 +148,7 @@ class ActorProcess:
         self.cell.mailbox.put_system(StopRequest(exit_))
 
     def _interrupt(self, cause: BaseException | str) -> None:
-        if self.task is not None and not self.task.done():
+        if self.task is not None:
             if not isinstance(self._cause, BaseException):
                 self._cause = cause
             self.task.cancel()
