@@ -18,7 +18,7 @@ from forebay.backends.errors import BackendError, SessionGone, Unavailable
 from forebay.backends.ports import Clock, Entry
 from forebay.backends.sqlite import keys
 from forebay.backends.sqlite.database import Database
-from forebay.backends.sqlite.wakeups import Wakeups
+from forebay.backends.wakeups import Wakeups
 
 _RETRY = 1.0  # seconds until expiry is tried again where the disk refused
 _IDLE = 3600.0  # seconds to sleep where there is no session; a new one wakes the task

@@ -12,7 +12,7 @@ from forebay.backends.sqlite import log_store
 from forebay.backends.sqlite.database import Database
 from forebay.backends.sqlite.log_connection import SqliteLogConnection
 from forebay.backends.sqlite.room import Room
-from forebay.backends.sqlite.wakeups import Wakeups
+from forebay.backends.wakeups import Wakeups
 
 
 class SqliteLog:

@@ -20,7 +20,7 @@ from forebay.backends.ports import (
 )
 from forebay.backends.sqlite import log_store
 from forebay.backends.sqlite.database import Database
-from forebay.backends.sqlite.wakeups import Wakeups
+from forebay.backends.wakeups import Wakeups
 
 _PURGE_EVERY = 60.0  # seconds between looks for records that retention lets go
 _PURGE_STEPS = 10  # transactions spent on it in one commit; what is left waits for the next commit

@@ -31,7 +31,7 @@ from forebay.backends.sqlite.database import Database, Operation
 from forebay.backends.sqlite.queue_schema import SCHEMA
 from forebay.backends.sqlite.queue_work import Now
 from forebay.backends.sqlite.room import Room
-from forebay.backends.sqlite.wakeups import Wakeups
+from forebay.backends.wakeups import Wakeups
 
 T = TypeVar("T")
 

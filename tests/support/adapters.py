@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from support.clock import ManualClock
 from support.inline import InlineEmbedded
 from support.kafka_sites import KAFKA_LOGS
+from support.redis_sites import open_queue, redis_process
 
 from forebay.backends.ports import Clock, Coordination, Log, Queue
 from forebay.backends.sqlite import Embedded, open_embedded
@@ -83,6 +84,36 @@ def sqlite_site(pick: Callable[[Embedded], P], kind: type[SqliteSite[P]] = Sqlit
     return opened
 
 
+class RedisSite(Site[Queue]):
+    """One redis-server. The queue's clock is the test's, so that minutes pass at once."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.clock = self.manual = ManualClock()
+
+    async def start(self) -> Queue:
+        self.port = await open_queue(self.url, self.manual)
+        return self.port
+
+    async def advance(self, seconds: float) -> None:
+        self.manual.advance(seconds)
+
+    async def reopen(self) -> Queue:
+        await self.port.stop()
+        return await self.start()
+
+
+@asynccontextmanager
+async def redis_site(data: Path) -> AsyncIterator[Site[Queue]]:
+    async with redis_process(data) as server:
+        site = RedisSite(server.url)
+        await site.start()
+        try:
+            yield site
+        finally:
+            await site.port.stop()
+
+
 Opener = Callable[[Path], AbstractAsyncContextManager[Site[P]]]
 
 
@@ -91,5 +122,5 @@ def both(pick: Callable[[Embedded], P]) -> Mapping[str, Opener[P]]:
 
 
 LOGS: Mapping[str, Opener[Log]] = {**both(lambda embedded: embedded.log), **KAFKA_LOGS}
-QUEUES: Mapping[str, Opener[Queue]] = both(lambda embedded: embedded.queue("main"))
+QUEUES: Mapping[str, Opener[Queue]] = {**both(lambda embedded: embedded.queue("main")), "redis": redis_site}
 COORDINATIONS: Mapping[str, Opener[Coordination]] = both(lambda embedded: embedded.coordination)

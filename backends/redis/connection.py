@@ -1,0 +1,116 @@
+"""Calls to one Redis: a bounded pool, scripts by digest, errors as ours.
+
+redis-py's own retries are off: whether a call may be repeated is for the caller to know, so a call that was sent and not
+answered raises `UnknownOutcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from forebay.backends.errors import Unavailable
+from forebay.backends.redis.faults import no_answer, not_connected, refusal
+from forebay.backends.redis.scripts import Script
+
+Value = str | bytes | int | float
+
+TIMEOUT: Final = 5.0
+"""Seconds to wait for a connection, and for an answer."""
+CONNECTIONS: Final = 32
+
+
+def connect(url: str) -> Redis:
+    """Return a client for a `redis:` or `rediss:` URL; it connects at its first call. Raises `ValueError`."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        protocol=2,
+    )
+    return Redis.from_pool(pool)
+
+
+class Connection:
+    """A client that is open between `open` and `close`. Every call raises `Unavailable`, `Full` or `BackendError`."""
+
+    def __init__(self, make: Callable[[], Redis], where: str) -> None:
+        self._make = make
+        self._client: Redis | None = None
+        self.where = where
+
+    @property
+    def client(self) -> Redis:
+        """The open client. Raises `Unavailable`."""
+        if self._client is None:
+            raise Unavailable(f"{self.where}: the queue is not open")
+        return self._client
+
+    def open(self) -> None:
+        """Make a client; nothing is sent yet."""
+        self._client = self._make()
+
+    async def close(self) -> None:
+        """Close every connection, also those that wait for an answer."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.connection_pool.disconnect(inuse_connections=True)
+
+    async def run(self, script: Script, prefix: str, *arguments: Value) -> Any:
+        """Run a script on the keys of one topic; it is sent in full where Redis has forgotten it."""
+        try:
+            return await self._call("EVALSHA", script.sha, 1, prefix, *arguments)
+        except NoScriptError:
+            return await self.command("EVAL", script.text, 1, prefix, *arguments)
+        except ResponseError as error:
+            raise refusal(error, self.where) from error
+
+    async def load(self, scripts: Sequence[Script]) -> None:
+        """Let Redis know the scripts."""
+        for script in scripts:
+            await self.command("SCRIPT LOAD", script.text)
+
+    async def command(self, *words: Value) -> Any:
+        """Send one command and return its answer as Redis gives it: bytes, integers, lists."""
+        try:
+            return await self._call(*words)
+        except ResponseError as error:
+            raise refusal(error, self.where) from error
+
+    async def _call(self, *words: Value) -> Any:
+        """As `command`; raises `ResponseError` for an error that Redis answered with."""
+        pool = self.client.connection_pool
+        try:
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        except (RedisError, OSError) as error:
+            raise not_connected(error, self.where) from error
+        try:
+            return await self._exchange(connection, words)
+        finally:
+            await pool.release(connection)
+
+    async def _exchange(self, connection: AbstractConnection, words: Sequence[Value]) -> Any:
+        try:
+            await connection.send_command(*words)
+            return await connection.read_response()
+        except ReadOnlyError:  # a replica: the name may lead to the primary when it is looked up again
+            await connection.disconnect()
+            raise
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            if isinstance(error, ResponseError):
+                raise
+            await connection.disconnect(nowait=True)
+            raise no_answer(error, self.where) from error

@@ -1,0 +1,93 @@
+-- Takes one range of one partition. ARGV: now, generation, index, epoch, partition, from, to, then seven for each item in order
+-- of offset: kind, offset, id, dedup ('=' and the id, or empty), ready_at, not_before, body.
+
+local epoch, refused = stored_epoch()
+if refused then
+  return refused
+elseif epoch ~= ARGV[4] then
+  return {'missing'}
+end
+local partition, from, to = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local mark = redis.call('HGET', key('marks'), ARGV[5])
+if mark and tonumber(mark) ~= from then
+  return {'mismatch', mark}
+end
+
+local queued, duplicates, redelivered, parked = 0, 0, 0, 0
+
+local function redeliver(job, offset)
+  redelivered = redelivered + 1
+  if job.state == DEAD then
+    return false
+  end
+  let_go(job)
+  job.partition, job.offset, job.holds = partition, offset, 1
+  save_job(job)
+  return true
+end
+
+local function insert(item, follows)
+  local number = redis.call('HINCRBY', key('fence'), 'inserted', 1)
+  local late = item.not_before > now or follows == 1
+  redis.call('HSET', key('bodies'), item.id, item.body)
+  enter({
+    id = item.id, state = late and DELAYED or PENDING, ready_at = item.ready_at, number = number, follows = follows,
+    partition = partition, offset = item.offset, holds = 1, attempt = 0, sequence = 0, epoch = 0,
+    worker = '', dedup = item.dedup, error = '',
+  })
+  queued = queued + 1
+end
+
+-- Returns whether the item's offset is held by a job now.
+local function take(item)
+  local known = load_job(item.id)
+  if known then
+    return redeliver(known, item.offset)
+  end
+  local first = item.dedup ~= '' and redis.call('HGET', key('firsts'), item.dedup)
+  if not first then
+    if item.dedup ~= '' then
+      redis.call('HSET', key('firsts'), item.dedup, item.id)
+    end
+    insert(item, 0)
+    return true
+  end
+  if load_job(first).state ~= IN_FLIGHT or redis.call('HEXISTS', key('successors'), item.dedup) == 1 then
+    duplicates = duplicates + 1
+    return false
+  end
+  redis.call('HSET', key('successors'), item.dedup, item.id)
+  insert(item, 1)
+  return true
+end
+
+local function park(item)
+  redis.call('HSET', key('parked'), item.id, int(now) .. ' ' .. item.body)
+  redis.call('ZADD', key('parked_ids'), '0', item.id)
+  parked = parked + 1
+  return false
+end
+
+-- The first write may need memory: at maxmemory the script ends here and nothing is written.
+redis.call('HSET', key('marks'), ARGV[5], int(to))
+redis.call('HSETNX', key('settled'), ARGV[5], int(from))
+local open = from
+for at = 8, #ARGV, 7 do
+  local item = {
+    offset = tonumber(ARGV[at + 1]), id = ARGV[at + 2], dedup = ARGV[at + 3],
+    ready_at = tonumber(ARGV[at + 4]), not_before = tonumber(ARGV[at + 5]), body = ARGV[at + 6],
+  }
+  local held
+  if ARGV[at] == 'job' then
+    held = take(item)
+  else
+    held = park(item)
+  end
+  if held then
+    settle(partition, open, item.offset)
+    open = item.offset + 1
+  end
+end
+settle(partition, open, to)
+announce()
+return {'ok', queued, duplicates, redelivered, parked}
