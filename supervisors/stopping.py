@@ -63,12 +63,11 @@ async def _until_ended(supervisor: Supervisor, child: Child, why: str) -> None:
 
 def _pass_on_deadline(supervisor: Supervisor, why: str) -> None:
     """Once when the deadline has come nearer: those that are stopping are told. Once when it has passed: all are."""
-    overdue = supervisor.time_left() == 0.0
-    if supervisor.told == (supervisor.deadline, overdue):
+    if supervisor.told == (supervisor.deadline, supervisor.overdue):
         return
-    supervisor.told = (supervisor.deadline, overdue)
+    supervisor.told = (supervisor.deadline, supervisor.overdue)
     for child in reversed(supervisor.children.values()):
-        if overdue or child.state is State.STOPPING:
+        if supervisor.overdue or child.state is State.STOPPING:
             request_stop(supervisor, child, why)
 
 

@@ -76,6 +76,7 @@ class Supervisor:
         self.window = RestartWindow(spec.intensity)
         self.leaving: Exit | None = None
         self.deadline: float | None = None
+        self.overdue = False
         self.told: tuple[float | None, bool] = (None, False)  # what of the deadline the children know
         self._alarm: asyncio.TimerHandle | None = None
         self._cancelled = False
@@ -103,7 +104,15 @@ class Supervisor:
         if self.deadline is None or at < self.deadline:
             self.deadline = at
             self._cancel_alarm()
-            self._alarm = loop.call_at(at, self._wake)
+            if grace > 0:
+                self._alarm = loop.call_at(at, self._deadline_passed)
+            else:
+                self.overdue = True
+
+    def _deadline_passed(self) -> None:
+        # Told by the timer and not by a look at the clock: a real loop's timers may be early by its resolution.
+        self.overdue = True
+        self._wake()
 
     def _cancel_alarm(self) -> None:
         if self._alarm is not None:
@@ -113,7 +122,7 @@ class Supervisor:
         """Seconds until the deadline, 0.0 past it; None if there is none."""
         if self.deadline is None:
             return None
-        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+        return 0.0 if self.overdue else max(0.0, self.deadline - asyncio.get_running_loop().time())
 
     def submit(self, request: Request) -> None:
         """Queue a change of the tree; fails at once when the supervisor is ending."""
