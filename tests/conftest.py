@@ -60,4 +60,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"skipped {count} x {reason}")
     terminalreporter.line(str(outcome))
     if (path := config.getoption("--verification")) is not None:
-        path.write_text(page(outcome, ROOT))
+        chosen = "all" if config.args_source is pytest.Config.ArgsSource.TESTPATHS else " ".join(config.args)
+        path.write_text(page(outcome, ROOT, f"{chosen}; {'full size' if effort.LONG else 'usual size'}"))

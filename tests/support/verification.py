@@ -26,15 +26,15 @@ LIBRARIES = (
 )
 
 
-def page(outcome: Outcome, root: Path) -> str:
-    """The whole page as Markdown."""
+def page(outcome: Outcome, root: Path, chosen: str) -> str:
+    """The whole page as Markdown. `chosen` says which tests were to run."""
     return "\n".join(
         [
             "# Verification",
             "",
             "Written by `make test-long`; not edited by hand.",
             "",
-            *_table("Run", "", _circumstances(root)),
+            *_table("Run", "", [("tests", chosen), *_circumstances(root)]),
             *_table("Tests", "count", _counts(outcome)),
             *_listed("Failed", outcome.failed),
             *_listed("Skipped", (f"{n} x {reason}" for reason, n in outcome.skipped.items())),

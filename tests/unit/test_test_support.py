@@ -116,7 +116,7 @@ def test_verification_names_machine_versions_failures_and_figures(run, tmp_path:
         "- restart: 84 microseconds",
     ]:
         assert line in written.splitlines()
-    for row in ["date", "machine", "kernel", "Python", "SQLite", "anyio"]:
+    for row in ["tests", "date", "machine", "kernel", "Python", "SQLite", "anyio"]:
         assert f"| {row} | " in written
 
 

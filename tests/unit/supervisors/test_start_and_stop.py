@@ -57,6 +57,16 @@ async def test_children_stop_in_reverse_order_one_after_the_other():
 
 
 @virtual
+async def test_a_supervisor_has_all_the_time_that_its_children_need():
+    """S2, S5: no grace of its own cuts theirs; the deadline of the whole stop alone does."""
+    slow = {"stop": taking(20.0), "limits": Limits(shutdown=20.0)}
+    inner = ChildSpec("s", SupervisorSpec(children=(puppet("b", **slow), puppet("c", **slow))))
+    async with running(inner) as runtime:
+        await runtime.supervisor().terminate_child("s")
+        assert asyncio.get_running_loop().time() == 40.0
+
+
+@virtual
 async def test_children_of_a_dynamic_supervisor_stop_at_the_same_time():
     """S2."""
     children = [puppet(name, stop=taking(seconds)) for name, seconds in (("a", 1.0), ("b", 3.0), ("c", 2.0))]
