@@ -132,7 +132,15 @@ def test_a_keyboard_interrupt_inside_a_handler_reaches_the_host_and_the_tree_is_
     assert seen == ["stopped"]
 
 
-def test_ctrl_c_stops_the_tree_in_order():
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as at a terminal: a process started in the background, as in CI, may have inherited that SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_the_tree_in_order(interruptible):
     """C2: asyncio.run turns SIGINT into a cancellation of main, and raises KeyboardInterrupt after the stop."""
     seen = []
 
