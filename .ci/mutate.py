@@ -47,6 +47,9 @@ SUITE: Final = (
     "tests/unit/actors/test_forced_ends.py",
 )
 EXAMPLES: Final = 200
+MEMORY_LIMIT: Final = 2 << 30
+"""Bytes; a mutant may collect without end."""
+
 CPU_LIMIT: Final = 15
 TIME_LIMIT: Final = 150
 """Seconds, of the processor and of the clock, after which a mutant that hangs counts as killed."""
@@ -204,6 +207,7 @@ def started(mutant: Mutant) -> int:
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT, CPU_LIMIT))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
         signal.alarm(TIME_LIMIT)
         status = 1
         try:
