@@ -47,7 +47,7 @@ def _ours(results: rounds.Results) -> Iterator[str]:
     crowd = Crowd(**rounds.measure("crowd"))
     _progress("restarts")
     costs = [rounds.measure("restart") for _ in range(RESTART_ROUNDS)]
-    yield from report.ask_in_passes(results, rounds.measure("passes")["one"])
+    yield from report.ask_in_parts(results, rounds.measure("parts"))
     yield from report.crowd(crowd)
     yield from report.restarts({what: Spread.of([cost[what] for cost in costs]) for what in costs[0]})
     yield from report.aims(results, crowd.alive)

@@ -1,5 +1,5 @@
 """Measure one thing once, in a process of its own, and print it as JSON: `python bench/actors/one.py WHAT`, where WHAT is
-`crowd`, `restart`, `passes` or `contestant NAME`. The exit code is 3 where a package is missing.
+`crowd`, `restart`, `parts` or `contestant NAME`. The exit code is 3 where a package is missing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import crowd
-import passes
+import parts
 import restart
 from attrs import asdict
 from contestants import find
@@ -25,8 +25,8 @@ def measure(what: str, name: str) -> Any:
         return asyncio.run(crowd.measure())
     if what == "restart":
         return asyncio.run(restart.measure())
-    if what == "passes":
-        return asyncio.run(passes.measure())
+    if what == "parts":
+        return asyncio.run(parts.measure())
     return find(name).run(Sizes())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 from contestants import CONTESTANTS
@@ -57,14 +57,26 @@ def tables(results: Results, rounds: int) -> Iterator[str]:
             yield f"  {contestant.name}: FAILED: {results.broken[contestant.name]}"
 
 
-def ask_in_passes(results: Results, one: float) -> Iterator[str]:
-    """Yield the lines that say how much of an ask is the event loop's."""
+PARTS = {
+    "futures": "the reply's future, the reader's, and the ask between them",
+    "expiry": "its place among the time-outs, taken and left",
+    "books": "who is busy, for how long, and the mailbox's depth",
+    "clock": "the deadline",
+    "handler": "the handler, a coroutine that replies",
+}
+
+
+def ask_in_parts(results: Results, parts: Mapping[str, float]) -> Iterator[str]:
+    """Yield the lines that say what an ask is made of."""
     yield ""
-    yield f"one pass of the asyncio loop: {one:.1f} us at least; an ask takes two, {2 * one:.1f} us"
+    yield "where the time of an ask goes, in microseconds"
     for name in (OURS, "deque + future", RIVAL):
         spread = results.spread(name, "ask")
         if spread is not None:
-            yield f"  an ask of {name:<16} {1e6 / spread.middle:8.1f} us (best round {1e6 / spread.high:.1f})"
+            yield f"  an ask of {name:<16} {1e6 / spread.middle:6.1f} (best round {1e6 / spread.high:.1f})"
+    yield f"  two passes of the loop     {2 * parts['one_pass']:6.1f} at least"
+    for part, words in PARTS.items():
+        yield f"  {part:<26} {parts[part]:6.1f} {words}"
 
 
 def crowd(figures: Crowd) -> Iterator[str]:
