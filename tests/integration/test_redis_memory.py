@@ -5,7 +5,7 @@ from support.clock import ManualClock
 from support.redis_sites import open_queue, redis_process
 from support.relay import Term, job
 
-from forebay.backends.errors import Full
+from forebay.backends.errors import Full, StaleToken
 from forebay.backends.ports import Dead, Done, Lease, Release, Retry, Token
 
 
@@ -57,6 +57,18 @@ async def test_a_full_redis_is_drained_to_the_last_job_and_then_takes_new_ones(q
     assert await term.mark() == (await queue.plant("jobs", Token(1, 1))).marks[0]
     assert (await term.mark()).settled == written
     assert (await term.write(job("new"))).queued == 1
+
+
+async def test_a_full_redis_counts_the_calls_of_a_term_that_is_over_and_takes_none_of_them(queue):
+    """R3: a refusal needs no memory, and whoever looks for two terms at once finds the number."""
+    old = await Term(queue).begin()
+    written = await fill(old)
+    await queue.plant("jobs", Token(1, 2))
+    for call in (lambda: old.write(job("late")), lambda: queue.marks("jobs", Token(1, 1)), old.begin):
+        with pytest.raises(StaleToken):
+            await call()
+    assert await queue._connection.command("HGET", "forebay:{jobs}:fence", "refused") == b"3"
+    assert (await queue.marks("jobs", Token(1, 2)))[0].next == written
 
 
 def rest(kind):

@@ -1,4 +1,5 @@
 -- The relay's fence: the newest token and the epoch, in the hash `fence`. ARGV[2] and ARGV[3] are the caller's token.
+-- `refused` there counts the calls of terms that were over and did not know it.
 
 local generation, index = tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -15,6 +16,8 @@ local function stored_epoch()
   end
   local held_generation, held_index = tonumber(fence[2]), tonumber(fence[3])
   if generation < held_generation or (generation == held_generation and index < held_index) then
+    make_room()
+    redis.call('HINCRBY', key('fence'), 'refused', 1)
     return fence[1], {'stale', fence[2], fence[3]}
   elseif generation ~= held_generation or index ~= held_index then
     return fence[1], {'missing'}
