@@ -14,11 +14,15 @@ from forebay.actors.context import Context
 from forebay.actors.exits import Exit, Normal, Shutdown
 from forebay.actors.gate.messages import Append
 from forebay.actors.ref import Caller
+from forebay.actors.within import within
 from forebay.backends.errors import BackendError, Full, RecordTooLarge, UnknownPartition, UnknownTopic
 from forebay.backends.ports import Acks, Log, NewRecord
 
 _REFUSED_WHOLE: Final = (UnknownTopic, UnknownPartition, RecordTooLarge)
 """What `Log.append` raises before anything is written."""
+
+LIMIT: Final = 30.0
+"""Seconds after which a write without an answer is given up. The adapters' own limits are shorter: this is for one that hangs."""
 
 
 @frozen
@@ -64,8 +68,9 @@ class Producer(Actor[Append]):
     """Gathers concurrent appends into one `Log.append` per level of acks, one at a time and in order of arrival.
 
     An answer is what the log said, never more: its errors reach whoever asked, nothing is tried again in silence. Who has
-    stopped waiting before his turn came is passed over. At most `max_pending_bytes` and `max_pending_records` are held,
-    those being written included, or one append if it is larger; one too many is answered with `Full`. A write is at most
+    stopped waiting before his turn came is passed over. A write that the log leaves without an answer for `limit` seconds
+    ends as `UnknownOutcome`, and the next one begins. At most `max_pending_bytes` and `max_pending_records` are held, those
+    being written included, or one append if it is larger; one too many is answered with `Full`. A write is at most
     `max_batch_bytes`, or one append.
     """
 
@@ -76,8 +81,10 @@ class Producer(Actor[Append]):
         max_pending_bytes: int = 64 * 2**20,
         max_pending_records: int = 100_000,
         max_batch_bytes: int = 8 * 2**20,
+        limit: float = LIMIT,
     ) -> None:
         self._log = log
+        self._limit = limit
         self._max_bytes = max_pending_bytes
         self._max_records = max_pending_records
         self._max_batch = max_batch_bytes
@@ -119,7 +126,7 @@ class Producer(Actor[Append]):
     async def _append(self, batch: Sequence[_Pending], acks: Acks) -> None:
         records = tuple(record for pending in batch for record in pending.records)
         try:
-            offsets = iter(await self._log.append(records, acks) if records else ())
+            offsets = iter(await within(self._limit, self._log.append(records, acks)) if records else ())
         except _REFUSED_WHOLE as error:
             await self._isolate(batch, acks, error)
         except BackendError as error:

@@ -13,8 +13,8 @@ from forebay.actors.context import Context
 from forebay.actors.exits import Exit
 from forebay.actors.relay.messages import BrokerGone, Missed, Progress, Pull, Pulled
 from forebay.actors.relay.replies import answer
-from forebay.actors.relay.within import within
 from forebay.actors.waiting import until
+from forebay.actors.within import within
 from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Extent, Log, LogConnection, OutOfRange, Record, Want
 
@@ -60,13 +60,18 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
         self._pulled = asyncio.Event()
         self._lingering: asyncio.Task[Found] | None = None
         self._progress: dict[int, int] = {}
-        self._connection: LogConnection
+        self._opened: LogConnection | None = None
 
     async def on_start(self, ctx: Context) -> None:
+        connected = False
         try:
-            self._connection = await within(self._silence_limit, self._log.connect(self._topic))
+            await within(self._silence_limit, self._connect())
+            connected = True
         except Unavailable as error:
             raise BrokerGone(f"no connection to topic {self._topic!r}: {error}") from error
+        finally:
+            if not connected and self._opened is not None:  # it opened just as this start was cancelled
+                await self._opened.close()
         ctx.run("fetch", self._fetch_for_ever())
         ctx.run("probe", self._probe_for_ever(ctx))
         ctx.every("commit", COMMIT_INTERVAL, CommitDue())
@@ -86,6 +91,14 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
         ctx.cancel("fetch")
         await self._commit(LAST_COMMIT)
         await self._connection.close()
+
+    async def _connect(self) -> None:
+        self._opened = await self._log.connect(self._topic)
+
+    @property
+    def _connection(self) -> LogConnection:
+        assert self._opened is not None
+        return self._opened
 
     # --- fetching
 

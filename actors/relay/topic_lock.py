@@ -15,7 +15,7 @@ from forebay.actors.exits import ActorError, Exit, Failed, Normal, Shutdown, des
 from forebay.actors.relay.campaign import WATCH, Campaign, Candidacy, Held, lock_key
 from forebay.actors.relay.messages import LockLost, QueueForgot, Term, TermRefused
 from forebay.actors.relay.outage import RETRY, Outage
-from forebay.actors.relay.within import within
+from forebay.actors.within import within
 from forebay.backends.errors import SessionGone, StaleToken, Unavailable
 from forebay.backends.ports import Coordination, Queue, Token
 from forebay.config.values import Backoff

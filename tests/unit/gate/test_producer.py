@@ -110,6 +110,25 @@ def test_an_error_of_the_log_reaches_whoever_asked_and_is_not_retried(error):
     assert lives == 1
 
 
+@pytest.mark.parametrize("acks", Acks)
+def test_a_write_that_the_log_never_answers_ends_with_an_unknown_outcome_and_the_next_one_goes_on(acks):
+    log = MemoryLog()
+
+    async def scenario(runtime):
+        log.latency = 1e6
+        hung = asyncio.ensure_future(ask_all(runtime, [append(b"1", acks=acks), append(b"2", acks=acks)]))
+        await asyncio.sleep(0.5)
+        log.latency = 1.0
+        after = await ask_all(runtime, [append(b"3", acks=acks)])
+        return await hung, after, asyncio.get_running_loop().time(), incarnation(runtime)
+
+    hung, after, ended, lives = producing(log, scenario, limit=5.0)
+    assert [type(error) for error in hung] == [UnknownOutcome, UnknownOutcome]
+    assert after == [(0,)]
+    assert ended == 6.0  # the limit, and the next write
+    assert lives == 1
+
+
 def test_one_record_too_large_does_not_fail_its_neighbours():
     log = MemoryLog()
     asks = [append(b"%d" % n) for n in range(16)]

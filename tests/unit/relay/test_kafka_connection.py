@@ -24,10 +24,16 @@ class Log(Flaky):
         self.fetching = 0
         self.closed = 0
         self.stuck = False
+        self.opened = 0
+        self.passes = 0  # of the loop that opening a connection takes
 
     async def connect(self, topic):
         await self.faults.before("connect")
-        return Connection(await self.port.connect(topic), self)
+        for _ in range(self.passes):
+            await asyncio.sleep(0)
+        connection = Connection(await self.port.connect(topic), self)
+        self.opened += 1
+        return connection
 
 
 class Connection(Flaky):
@@ -354,3 +360,18 @@ def test_the_end_does_not_wait_for_a_silent_log():
         assert stand.log.closed == 1
 
     run(main)
+
+
+def test_a_start_that_is_cut_short_at_whatever_instant_leaves_no_connection_open():
+    async def main(passes):
+        async with connected() as stand:
+            stand.log.faults.silent = True
+            stand.log.passes = passes
+            stand.runtime.inject("/subject", RuntimeError("start again"))
+            await settle()
+            stand.log.faults.silent = False
+        return stand.log.opened, stand.log.closed
+
+    ends = [run(main, passes) for passes in range(30)]
+    assert [opened for opened, closed in ends if opened != closed] == []
+    assert {opened for opened, _ in ends} == {1, 2}  # cut short before the connection was there, and after

@@ -7,15 +7,16 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from forebay.actors.waiting import until
-from forebay.backends.errors import Unavailable
+from forebay.backends.errors import UnknownOutcome
 
 T = TypeVar("T")
 
 
 async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
-    """Return the call's answer or raise its error; raise `Unavailable` if neither comes within `seconds`.
+    """Return the call's answer or raise its error; raise `UnknownOutcome` if neither comes within `seconds`.
 
-    A call that is late, or whose caller is cancelled, is cancelled. It may have taken effect.
+    A call that is late, or whose caller is cancelled, is cancelled. It may have taken effect, and its answer may have been
+    on the way: what a call opens is for the call itself to keep where its caller can close it.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(call)
@@ -25,7 +26,7 @@ async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
         if task.cancel():
             task.add_done_callback(_drop)
     if not in_time:
-        raise Unavailable(f"no answer within {seconds:g} s")
+        raise UnknownOutcome(f"no answer within {seconds:g} s")
     return task.result()
 
 
