@@ -22,7 +22,7 @@ _REFUSED_WHOLE: Final = (UnknownTopic, UnknownPartition, RecordTooLarge)
 """What `Log.append` raises before anything is written."""
 
 LIMIT: Final = 30.0
-"""Seconds after which a write without an answer is given up. The adapters' own limits are shorter: this is for one that hangs."""
+"""Seconds after which a write without an answer is given up. Adapters have shorter limits: this is for one that hangs."""
 
 
 @frozen
