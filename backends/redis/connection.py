@@ -6,6 +6,7 @@ answered raises `UnknownOutcome`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -93,18 +94,27 @@ class Connection:
     async def _call(self, *words: Value) -> Any:
         """As `command`; raises `ResponseError` for an error that Redis answered with."""
         pool = self.client.connection_pool
+        cancels = _cancels()
         try:
             connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         except (RedisError, OSError) as error:
             raise not_connected(error, self.where) from error
         try:
-            return await self._exchange(connection, words)
+            return await self._exchange(connection, words, cancels)
         finally:
             await pool.release(connection)
 
-    async def _exchange(self, connection: AbstractConnection, words: Sequence[Value]) -> Any:
+    async def _exchange(self, connection: AbstractConnection, words: Sequence[Value], cancels: int) -> Any:
+        """Send and read. `cancels`: how often the task had been cancelled before the call.
+
+        redis-py sends with asyncio.wait_for, which on Python 3.11 drops a cancellation that comes when the sending has just
+        ended (CPython issue 86296): here it is raised after all.
+        """
         try:
             await connection.send_command(*words)
+            if _cancels() > cancels:
+                await connection.disconnect(nowait=True)  # the answer is not read
+                raise asyncio.CancelledError
             return await connection.read_response()
         except ReadOnlyError:  # a replica: the name may lead to the primary when it is looked up again
             await connection.disconnect()
@@ -114,3 +124,9 @@ class Connection:
                 raise
             await connection.disconnect(nowait=True)
             raise no_answer(error, self.where) from error
+
+
+def _cancels() -> int:
+    """Return how often the running task has been cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -40,7 +40,7 @@ class Subscription:
         """End the subscription."""
         task, self._task = self._task, None
         while task is not None and not task.done():
-            task.cancel()  # again if need be: redis-py was seen to lose one that came while it was connecting
+            task.cancel()  # again if need be: see `Connection._exchange`
             await asyncio.wait([task], timeout=0.1)
 
     def expect(self, prefixes: tuple[str, ...]) -> None:
