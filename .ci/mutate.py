@@ -42,9 +42,11 @@ MODULES: Final = (
     "supervisor",
     "window",
 )
+PARTS: Final = ("spec", "restarting", "requests", "planned_restarts", "start_and_stop", "runtime", "tree")
 SUITE: Final = (
-    *(f"tests/unit/supervisors/test_{name}.py" for name in ("spec", "restarting", "requests", "start_and_stop", "runtime")),
+    *(f"tests/unit/supervisors/test_{name}.py" for name in PARTS),
     "tests/unit/actors/test_forced_ends.py",
+    "tests/unit/actors/test_timers.py",
 )
 EXAMPLES: Final = 200
 MEMORY_LIMIT: Final = 2 << 30

@@ -33,7 +33,7 @@ async def stop_all(supervisor: Supervisor) -> None:
     why = _reason(supervisor.leaving)
     children = list(supervisor.children.values())
     if supervisor.spec.strategy is Strategy.DYNAMIC:
-        for child in reversed(children):
+        for child in children:
             request_stop(supervisor, child, why)
     await stop_children(supervisor, children, why)
 
@@ -66,7 +66,7 @@ def _pass_on_deadline(supervisor: Supervisor, why: str) -> None:
     if supervisor.told == (supervisor.deadline, supervisor.overdue):
         return
     supervisor.told = (supervisor.deadline, supervisor.overdue)
-    for child in reversed(supervisor.children.values()):
+    for child in supervisor.children.values():
         if supervisor.overdue or child.state is State.STOPPING:
             request_stop(supervisor, child, why)
 
