@@ -20,9 +20,14 @@ local function redeliver(job, offset)
   if job.state == DEAD then
     return false
   end
-  let_go(job)
+  if job.partition ~= partition or job.offset ~= offset then  -- the same place comes again after an attempt that broke off
+    let_go(job)
+  end
   job.partition, job.offset, job.holds = partition, offset, 1
   save_job(job)
+  if job.state == PENDING then
+    readied = readied + 1
+  end
   return true
 end
 
@@ -68,8 +73,8 @@ local function park(item)
   return false
 end
 
--- The first write may need memory: at maxmemory the script ends here and nothing is written.
-redis.call('HSET', key('marks'), ARGV[5], int(to))
+-- The first write may need memory: at maxmemory the script ends here and nothing is written. The mark moves last: an error on the
+-- way, which undoes nothing of what came before it, leaves the range to be written again, and each job knows its own id.
 redis.call('HSETNX', key('settled'), ARGV[5], int(from))
 local open = from
 for at = 8, #ARGV, 7 do
@@ -89,5 +94,6 @@ for at = 8, #ARGV, 7 do
   end
 end
 settle(partition, open, to)
+redis.call('HSET', key('marks'), ARGV[5], int(to))
 announce()
 return {'ok', queued, duplicates, redelivered, parked}
