@@ -45,6 +45,14 @@ class RecordTooLarge(BackendError):
         self.size, self.limit = size, limit
 
 
+class JobTooLarge(BackendError):
+    """The job, or the parked record, is over what the queue can ever take (bytes)."""
+
+    def __init__(self, size: int, limit: int, advice: str) -> None:
+        super().__init__(f"the job has {size} bytes and the queue takes at most {limit}; {advice}")
+        self.size, self.limit = size, limit
+
+
 class OffsetOutOfRange(BackendError):
     """The offset asked for lies before the log's start or past its end."""
 

@@ -367,7 +367,7 @@ class Queue(Protocol):
         """Write one contiguous range of one partition and move its mark from `start` to `to`, in one step.
 
         A partition never written accepts any `start`. Raises, with nothing written: `StaleToken`, `FenceMissing`
-        (no fence, or another epoch), `MarkMismatch`, `Full`. Same instance id again: the hold moves to the new
+        (no fence, or another epoch), `MarkMismatch`, `Full`, `JobTooLarge` (waiting will not help). Same instance id again: the hold moves to the new
         offset, nothing is doubled. Another instance with the same dedup id: dropped while the first is pending,
         delayed or retrying; while it is in flight one successor is queued and runs after it ends.
         """

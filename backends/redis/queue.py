@@ -29,7 +29,7 @@ from forebay.backends.ports import (
     Written,
 )
 from forebay.backends.redis import browsing, codec, scripts
-from forebay.backends.redis.checks import free_memory, require_suitable
+from forebay.backends.redis.checks import free_memory, require_suitable, require_takes
 from forebay.backends.redis.connection import Connection, Value, connect
 from forebay.backends.redis.ready import Subscription
 from forebay.backends.redis.scripts import Script
@@ -112,12 +112,13 @@ class RedisQueue:
     ) -> Written:
         """Write one range of one partition. Raises `ValueError` for an item outside it, and what the port names.
 
-        Redis looks at its memory before a script's first write only: a caller keeps batches to 1 MiB, or one job.
+        A job has at most `proto-max-bulk-len` bytes and half of `maxmemory`. Redis looks at its memory before a script's first write only: a caller keeps batches to 1 MiB, or one job.
         """
         for item in items:
             if not start <= item.offset < to:
                 raise ValueError(f"offset {item.offset} is not within {start}..{to - 1}")
         words = [word for item in codec.items(topic, partition, items) for word in item]
+        await require_takes(self._connection, max((len(word) for word in words if isinstance(word, bytes)), default=0))
         answer = await self._run(scripts.WRITE, topic, token.generation, token.index, epoch, partition, start, to, *words)
         if answer[0] == b"mismatch":
             raise MarkMismatch(topic, partition, start, int(answer[1]))

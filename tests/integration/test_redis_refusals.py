@@ -4,8 +4,9 @@ import pytest
 from support.redis_sites import open_queue, redis_process
 from support.relay import Term, job
 
-from forebay.backends.errors import BackendError, Unavailable
+from forebay.backends.errors import BackendError, JobTooLarge, Unavailable
 from forebay.backends.ports import Lease, Mark
+from forebay.backends.redis import codec
 
 SMALLEST = 2**20  # bytes: the least that Redis lets `proto-max-bulk-len` be
 
@@ -51,3 +52,34 @@ async def test_a_job_that_a_broken_off_script_left_is_not_settled_before_it_ends
         await term.write(job("a"), job("poison", dedup="d"))
     await term.write(job("a"))
     assert await term.mark() == Mark(1, 0)
+
+
+@pytest.mark.parametrize("setting", ["proto-max-bulk-len", "maxmemory"])
+async def test_a_job_that_this_redis_can_never_take_is_an_error_and_not_an_outage(queue, setting):
+    """R6: Redis cuts the connection, or is full for ever; either would be waited out for ever."""
+    term = await Term(queue).begin()
+    limit = {"proto-max-bulk-len": SMALLEST, "maxmemory": 4 * SMALLEST}[setting]
+    await queue._connection.command("CONFIG", "SET", setting, limit)
+    for size in (5 * SMALLEST, 2 * SMALLEST + 1):
+        with pytest.raises(JobTooLarge, match=f"raise {setting} at redis://"):
+            await term.write(job("small"), job("large", args=bytes(size)))
+    assert await queue.marks("jobs", term.token) == {}
+    await queue._connection.command("CONFIG", "SET", setting, 64 * SMALLEST)
+    assert (await term.write(job("large", args=bytes(5 * SMALLEST)))).queued == 1
+
+
+async def test_the_largest_job_that_redis_takes_is_taken(queue):
+    """R6: no job is called too large that would have passed."""
+    term = await Term(queue).begin()
+    await queue._connection.command("CONFIG", "SET", "proto-max-bulk-len", SMALLEST)
+    overhead = len(codec.pack(codec.Body("test", 0, (), bytes(SMALLEST)))) - SMALLEST
+    assert (await term.write(job("large", args=bytes(SMALLEST - overhead)))).queued == 1
+    await queue._connection.command("CONFIG", "SET", "proto-max-bulk-len", 2 * SMALLEST)
+    assert (await term.write(job("larger", args=bytes(2 * SMALLEST - overhead)))).queued == 1
+
+
+async def test_where_settings_cannot_be_read_the_usual_limit_holds(queue):
+    """R6: a Redis that keeps CONFIG from us takes large jobs all the same."""
+    term = await Term(queue).begin()
+    await queue._connection.command("ACL", "SETUSER", "default", "-config")
+    assert (await term.write(job("large", args=bytes(5 * SMALLEST)))).queued == 1
