@@ -1,6 +1,7 @@
 """The tree of one process, written down once. The restart strategies are the failure model.
 
     /                                one_for_one
+    |- stores                        one_for_one     an opener for each store that is a server's; exits StoreAway
     |- gates                         rest_for_one    producer, http_server
     |- relays                        dynamic         one child per topic, parked when it keeps failing
     |  '- relay[topic]               rest_for_one
@@ -13,9 +14,10 @@
     |- workers                       rest_for_one    lease_keeper, slots (dynamic), dispatcher, scheduler, reaper
     '- console                       one_for_one     control (Unix socket), http_server
 
-LockLost ends the whole term. BrokerGone restarts connection, writer and consumers once, as one incident. A consumer's own
-crash restarts it alone. A dispatcher's crash does not touch running handlers, which live in slots before it. Every
-backend runs this same tree.
+StoreAway crashes nobody else: whoever uses that store waits for it. LockLost ends the whole term. BrokerGone restarts
+connection, writer and consumers once, as one incident. A consumer's own crash restarts it alone. A dispatcher's crash does
+not touch running handlers, which live in slots before it. Every backend runs this same tree; `stores` is there where a
+store is not embedded.
 
 `partitions` and `slots` are dynamic for what that adds to one_for_one: their children stop all at once.
 """
@@ -23,6 +25,7 @@ backend runs this same tree.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +53,7 @@ from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.actors.snapshot import Node
 from forebay.actors.watch.console import console_routes
+from forebay.actors.watch.store_opener import StoreOpener
 from forebay.actors.web import web_app
 from forebay.actors.work.dispatcher import Dispatcher
 from forebay.actors.work.lease_keeper import LeaseKeeper
@@ -57,7 +61,7 @@ from forebay.actors.work.reaper import Reaper
 from forebay.actors.work.scheduler import Scheduler
 from forebay.actors.work.sweep import Pace
 from forebay.actors.work.worker_slot import CANCEL_PATIENCE, WorkerSlot
-from forebay.config import Config, GateConfig, Overflow, TopicConfig, WorkersConfig
+from forebay.config import Backoff, Config, GateConfig, Overflow, TopicConfig, WorkersConfig
 from forebay.jobs import Registry
 from forebay.supervisors.spec import ChildSpec, Exhausted, Restart, Strategy, SupervisorSpec
 from forebay.supervisors.stores import Stores
@@ -83,6 +87,8 @@ BURST: Final = 1.0
 PROBE_INTERVAL: Final = 5.0
 SILENCE_LIMIT: Final = 15.0
 """Seconds between two probes of the log, and without an answer until the log counts as gone."""
+OPEN: Final = Backoff(base=0.1, cap=2.0)
+"""Between tries to open a store that is away: short enough that its return is noticed within seconds."""
 PROMOTE: Final = Pace(0.01, 1.0)
 CONSOLE_LIMITS: Final = HttpLimits(max_connections=50, drain=0.2)
 
@@ -112,10 +118,31 @@ def topology(parts: Parts) -> SupervisorSpec:
         ChildSpec("gates", _gates(parts)),
         ChildSpec("relays", _relays(parts)),
     ]
+    if parts.stores.remote:
+        children.insert(0, ChildSpec("stores", _stores(parts)))
     if config.workers is not None:
         children.append(ChildSpec("workers", _workers(parts, config.workers)))
     children.append(ChildSpec("console", _console(parts)))
     return _supervisor(config, Strategy.ONE_FOR_ONE, children)
+
+
+def _stores(parts: Parts) -> SupervisorSpec:
+    """What cannot be used as configured is refused at the start; found out later, it is parked and tried again."""
+
+    def opener(name: str) -> ChildSpec:
+        return _actor(name, lambda: StoreOpener(partial(parts.stores.open, name)), grace=BRIEF)
+
+    openers = [opener(name) for name in parts.stores.remote]
+    supervision = parts.config.supervision
+    return SupervisorSpec(
+        strategy=Strategy.ONE_FOR_ONE,
+        children=openers,
+        intensity=supervision.intensity,
+        backoff=OPEN,
+        stable_after=supervision.stable_after,
+        exhausted=Exhausted.PARK,
+        cool_off=supervision.backoff.cap,
+    )
 
 
 def _gates(parts: Parts) -> SupervisorSpec:

@@ -59,7 +59,7 @@ class KafkaLog:
 
         Where no broker took anything the error is `Unavailable`; if a request went out unanswered, `UnknownOutcome`.
         """
-        self._cluster.client  # noqa: B018 - raises when stopped
+        self._require_open()
         taken = tuple(records)
         places: dict[tuple[str, int], list[int]] = {}
         for index, record in enumerate(taken):
@@ -71,6 +71,12 @@ class KafkaLog:
         for topic, partitions in wanted.items():
             await self._cluster.require(topic, partitions)
         return await self._append(taken, places, acks)
+
+    def _require_open(self) -> None:
+        """Raise `Unavailable` when stopped, and until the topics are there: that one is missing is not known before."""
+        self._cluster.client  # noqa: B018 - raises when stopped
+        if not self._limits:
+            raise Unavailable(f"Kafka at {self._cluster.servers}: the topics are not made yet")
 
     def _check_size(self, record: NewRecord) -> None:
         size = size_of(record)
@@ -121,7 +127,7 @@ class KafkaLog:
 
     async def connect(self, topic: str) -> KafkaLogConnection:
         """A new connection with a client of its own. Raises `UnknownTopic`, `Unavailable`."""
-        self._cluster.client  # noqa: B018 - raises when stopped
+        self._require_open()
         cluster = Cluster(self._cluster.servers, self._cluster.timeout)
         connection = KafkaLogConnection(topic, self, cluster, self._group, self._connections.discard)
         await connection.start()

@@ -87,12 +87,15 @@ class Proxy:
         self._run(self._connect(reader, writer))
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._thawed.wait()
+        far_writer: asyncio.StreamWriter | None = None
         try:
+            await self._thawed.wait()
             far_reader, far_writer = await asyncio.open_connection(HOST, self.target)
         except OSError:
-            writer.transport.abort()
             return
+        finally:  # also when the proxy is closed while this waits
+            if far_writer is None:
+                writer.transport.abort()
         if self._cut:
             writer.transport.abort()
             far_writer.transport.abort()

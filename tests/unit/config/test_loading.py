@@ -119,7 +119,7 @@ topics:
 gate: {prot: 80}
 workers:
   slots: 0
-log: {url: "kafka://b1:9092"}
+log: {url: "kafka://b1:9092/jobs"}
 """
     )
     found = problems(path)
@@ -133,7 +133,7 @@ log: {url: "kafka://b1:9092"}
     lines = str(ConfigError(found)).splitlines()
     assert lines[0] == (f"{path}:3: topics[0].partitions: found 'many'; write a whole number from 1 to 10000")
     assert lines[2] == f"{path}:5: gate.prot: found an unknown key; did you mean port?"
-    assert "only the sqlite adapter" in lines[4]
+    assert "write it like kafka://" in lines[4]
     assert len(lines) == 5
 
 
@@ -167,8 +167,12 @@ log: {url: "kafka://b1:9092"}
         ("queues:\n  other: {}\n", 1, "topics[0].queue", "queues (other)"),
         ("queues: {a/b: {}, main: {}}\n", 1, "queues.a/b", "write 1 to 64"),
         ("queues: {}\n", 1, "queues", "at least one name"),
-        ("queues: {main: {url: redis://r}}\n", 1, "queues.main.url", "redis comes later"),
-        ("coordination: {url: consul://c}\n", 1, "coordination.url", "consul comes later"),
+        ("queues: {main: {url: 'redis:'}}\n", 1, "queues.main.url", "write it like redis://"),
+        ("queues: {main: {url: 'redis://r/0?db=1'}}\n", 1, "queues.main.url", "write it like redis://"),
+        ("queues: {main: {url: 'rediss://r'}}\n", 1, "queues.main.url", "knows no scheme rediss"),
+        ("log: {url: 'kafka://'}\n", 1, "log.url", "write it like kafka://"),
+        ("log: {url: 'kafka://a:1,,b:2'}\n", 1, "log.url", "write it like kafka://"),
+        ("log: {url: 'kafka://user@a:1'}\n", 1, "log.url", "write it like kafka://"),
         ("log: {url: redis://r}\n", 1, "log.url", "knows no scheme redis"),
         ("log: {url: sqlite:///x}\n", 1, "log.url", '"sqlite:" alone'),
         ("log: {url: here}\n", 1, "log.url", "write the log's URL"),
@@ -251,6 +255,23 @@ def test_a_bad_reference_says_how_to_write_one(write, text):
     assert "${NAME}" in only(write(text)).want
 
 
+@pytest.mark.parametrize(
+    ("port", "url", "address"),
+    [
+        ("log", "kafka://b1", "b1"),
+        ("log", "kafka://b1:9092,[::1]:9093", "b1:9092,[::1]:9093"),
+        ("queue", "redis://r", "r"),
+        ("queue", "redis://user:pass@r.example:6379/3", "user:pass@r.example:6379/3"),
+    ],
+)
+def test_a_server_is_named_by_its_url(write, port, url, address):
+    option = "queues: {main: {url: URL}}" if port == "queue" else f"{port}: {{url: URL}}"
+    config = load(write(option.replace("URL", f"'{url}'")), {})
+    found = config.queues["main"].url if port == "queue" else getattr(config, port).url
+    assert (found.text, found.address, found.embedded) == (url, address, False)
+    assert "pass" not in config.describe() + repr(config)
+
+
 SECRET = "hunter2"
 
 
@@ -259,7 +280,7 @@ def test_what_came_from_the_environment_is_not_in_errors(write):
 data: ${S}
 gate: {port: "${S}", host: "x ${S}"}
 topics: [{name: "a/${S}"}, {name: b, queue: "${S}"}]
-log: {url: "kafka://${S}"}
+log: {url: "kafka://${S}/"}
 workers: {handlers: ["${S} x"]}
 ${S}: 1
 unknown: ${S}
