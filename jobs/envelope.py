@@ -10,6 +10,7 @@ The record's value is `args`, the bytes exactly as posted (row R10); all else is
 | `forebay-dedup`      | the dedup id, if there is one                                  |
 | `forebay-key`        | the ordering or concurrency key, if there is one               |
 | `forebay-not-before` | Unix ms before which it must not run, if there is such a time  |
+| `forebay-shadow`     | `1`: the relay reads it, counts it and drops it (row R9)       |
 | `forebay-attempt`    | how often an error put it back into the log; absent: never     |
 | `forebay-error`      | the last such error                                            |
 
@@ -38,10 +39,11 @@ ENQUEUED_AT = "forebay-enqueued-at"
 DEDUP = "forebay-dedup"
 KEY = "forebay-key"
 NOT_BEFORE = "forebay-not-before"
+SHADOW = "forebay-shadow"
 ATTEMPT = "forebay-attempt"
 ERROR = "forebay-error"
 
-OWN_HEADERS = frozenset({TYPE, ID, ENQUEUED_AT, DEDUP, KEY, NOT_BEFORE, ATTEMPT, ERROR})
+OWN_HEADERS = frozenset({TYPE, ID, ENQUEUED_AT, DEDUP, KEY, NOT_BEFORE, SHADOW, ATTEMPT, ERROR})
 MAX_ERROR = 1000
 """The longest error that is kept in a header, in characters."""
 
@@ -51,14 +53,19 @@ MAX_DERIVED_ID = 300
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
+def storable(error: str) -> str:
+    """Return an error's text as it can be stored: at most `MAX_ERROR` characters, each with a UTF-8 form, whatever it quotes."""
+    return error.encode("utf-8", "backslashreplace").decode("utf-8")[:MAX_ERROR]
+
+
 class Undecodable(ValueError):
     """A record that can never be a job; `reason` says why and what would be right.
 
-    It is stored with the record: at most `MAX_ERROR` characters, each with a UTF-8 form, whatever of the record it quotes.
+    It is stored with the record, so it is `storable`.
     """
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason.encode("utf-8", "backslashreplace").decode("utf-8")[:MAX_ERROR]
+        self.reason = storable(reason)
         super().__init__(self.reason)
 
 
@@ -76,6 +83,7 @@ class DecodedJob:
     not_before: int = 0
     dedup: str | None = None
     key: str | None = None
+    shadow: bool = False
     attempt: int = 0
     error: str | None = None
     headers: Headers = field(default=(), repr=False)
@@ -100,9 +108,10 @@ def encode(post: JobPost, *, id_: str, enqueued_at: int, headers: Headers = ()) 
         not_before=_due(post, enqueued_at),
         dedup=post.dedup,
         key=post.key,
+        shadow=post.shadow,
         headers=headers,
     )
-    return job.args, _headers_of(job)
+    return job.args, headers_of(job)
 
 
 def encode_again(job: DecodedJob, error: str, not_before: int) -> tuple[bytes, Headers]:
@@ -111,7 +120,7 @@ def encode_again(job: DecodedJob, error: str, not_before: int) -> tuple[bytes, H
     Id, arguments and headers stay; the attempt count grows by one (row R6).
     """
     again = evolve(job, attempt=job.attempt + 1, error=error[:MAX_ERROR], not_before=not_before)
-    return again.args, _headers_of(again)
+    return again.args, headers_of(again)
 
 
 def decode(  # a record's parts in a record's order
@@ -138,6 +147,7 @@ def decode(  # a record's parts in a record's order
         not_before=_number(own, NOT_BEFORE, 0),
         dedup=_word(own, DEDUP),
         key=_word(own, KEY),
+        shadow=_flag(own, SHADOW),
         attempt=_number(own, ATTEMPT, 0),
         error=_text(own, ERROR),
         headers=other,
@@ -160,6 +170,7 @@ def _decode_raw(topic: str, partition: int, offset: int, timestamp: int, value: 
         not_before=_due(post, timestamp),
         dedup=post.dedup,
         key=post.key,
+        shadow=post.shadow,
         headers=headers,
     )
 
@@ -170,7 +181,8 @@ def _due(post: JobPost, accepted_at: int) -> int:
     return accepted_at + math.ceil(post.delay * 1000) if post.delay else 0
 
 
-def _headers_of(job: DecodedJob) -> Headers:
+def headers_of(job: DecodedJob) -> Headers:
+    """The headers of the record that carries this job; its value is `args`."""
     texts = {
         TYPE: job.type,
         ID: job.id,
@@ -178,6 +190,7 @@ def _headers_of(job: DecodedJob) -> Headers:
         DEDUP: job.dedup,
         KEY: job.key,
         NOT_BEFORE: str(job.not_before) if job.not_before else None,
+        SHADOW: "1" if job.shadow else None,
         ATTEMPT: str(job.attempt) if job.attempt else None,
         ERROR: job.error,
     }
@@ -218,6 +231,12 @@ def _word(own: dict[str, bytes], name: str) -> str | None:
     except ValueError as error:
         raise Undecodable(str(error)) from None
     return text
+
+
+def _flag(own: dict[str, bytes], name: str) -> bool:
+    if own.get(name, b"1") != b"1":
+        raise Undecodable(f"the header {name} must be 1, or absent")
+    return name in own
 
 
 def _number(own: dict[str, bytes], name: str, absent: int) -> int:

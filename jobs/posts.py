@@ -10,6 +10,7 @@
 | `dedup` | `true`: the canonical hash of type and args; a text: that text              |
 | `delay` | seconds, from 0 to `MAX_DELAY`, before it may run                           |
 | `key`   | ordering or concurrency key: jobs of one key go to one partition            |
+| `shadow`| `true`: the relay reads it, counts it and drops it (row R9)                 |
 
 Texts have 1 to 200 printable characters (`words.check_word`). `null` means absent, but for `args`.
 """
@@ -47,7 +48,7 @@ MAX_TIME = 253_402_300_799_999
 """The last `not_before`, in Unix ms: the end of the year 9999."""
 
 _MAX_DOCUMENT_DEPTH = 2 * MAX_DEPTH  # beyond it a batch is refused whole, to spare the stack
-_POST_FIELDS = frozenset({"type", "args", "id", "dedup", "delay", "key"})
+_POST_FIELDS = frozenset({"type", "args", "id", "dedup", "delay", "key", "shadow"})
 _RECORD_FIELDS = _POST_FIELDS | {"not_before"}
 
 
@@ -85,6 +86,7 @@ class JobPost:
     delay: float = 0.0
     key: str | None = None
     not_before: int | None = None
+    shadow: bool = False
 
     def routing_key(self, id_: str) -> str:
         """What chooses the partition: the key if there is one, else the instance id."""
@@ -213,6 +215,7 @@ def _to_post(fields: dict[str, Any], allowed: frozenset[str]) -> JobPost:
         delay=_delay(fields),
         key=_word(fields, "key"),
         not_before=not_before,
+        shadow=_shadow(fields),
     )
 
 
@@ -238,6 +241,13 @@ def _dedup(fields: dict[str, Any], type_: str, args: bytes) -> str | None:
     if type(value) is not str:
         raise _wrong("dedup", "dedup must be true (hash of type and args) or a text in quotes")
     return _word(fields, "dedup")
+
+
+def _shadow(fields: dict[str, Any]) -> bool:
+    value = fields.get("shadow")
+    if value is not None and type(value) is not bool:
+        raise _wrong("shadow", "shadow must be true or false")
+    return value is True
 
 
 def _delay(fields: dict[str, Any]) -> float:

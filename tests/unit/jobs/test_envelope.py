@@ -121,6 +121,7 @@ def test_the_reason_can_be_stored_whatever_the_record_holds(value):
         ("forebay-enqueued-at", b"9" * 15),
         ("forebay-attempt", b"9" * 5000),
         ("forebay-error", b"\xff"),
+        ("forebay-shadow", b"0"),
     ],
 )
 def test_a_bad_header_is_undecodable_and_named(bad):
@@ -137,3 +138,14 @@ def test_a_header_of_ours_that_is_there_twice_is_undecodable():
 def test_headers_of_others_may_be_there_twice():
     headers = (("forebay-type", b"t"), TRACE, TRACE)
     assert record(b"{}", headers).headers == (TRACE, TRACE)
+
+
+def test_a_shadow_is_stamped_on_the_record_and_stays():
+    """R9: the relay obeys the record, so whoever posts decides."""
+    value, headers = encode(JobPost(type="t", shadow=True), id_="i", enqueued_at=5)
+    assert ("forebay-shadow", b"1") in headers
+    job = record(value, headers)
+    assert job.shadow
+    assert record(*encode_again(job, "e", 0)).shadow
+    assert record(b'{"type":"t","shadow":true}').shadow
+    assert not record(*encode(JobPost(type="t"), id_="i", enqueued_at=5)).shadow

@@ -45,8 +45,8 @@ def test_null_is_absent_but_for_args():
 
 
 def test_all_fields_are_read():
-    body = b'{"type":"t","args":[1],"id":"i","dedup":"d","delay":1.5,"key":"k"}'
-    expected = JobPost(type="t", args=b"[1]", id="i", dedup="d", delay=1.5, key="k")
+    body = b'{"type":"t","args":[1],"id":"i","dedup":"d","delay":1.5,"key":"k","shadow":true}'
+    expected = JobPost(type="t", args=b"[1]", id="i", dedup="d", delay=1.5, key="k", shadow=True)
     assert parse_post(body) == expected
 
 
@@ -136,6 +136,8 @@ def test_what_is_not_an_object_is_not_a_job(body):
         ('"type":"t","delay":1e999', InvalidCode.WRONG, "delay"),
         ('"type":"t","delay":true', InvalidCode.WRONG, "delay"),
         ('"type":"t","key":[]', InvalidCode.WRONG, "key"),
+        ('"type":"t","shadow":1', InvalidCode.WRONG, "shadow"),
+        ('"type":"t","shadow":"true"', InvalidCode.WRONG, "shadow"),
         ('"type":"t","Args":[]', InvalidCode.UNKNOWN, "Args"),
         ('"type":"t","not_before":5', InvalidCode.UNKNOWN, "not_before"),
         ('"type":"t","type":"t"', InvalidCode.REPEATED, "type"),
