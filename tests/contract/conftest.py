@@ -9,8 +9,15 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-async def site(opener, tmp_path, request):
-    async with opener(tmp_path / "data") as opened:
+def place(opener, tmp_path, request):
+    """Where a site stands: in a folder of its own, or on the servers that its opener needs, which the whole run shares."""
+    needs = getattr(opener, "needs", None)
+    return request.getfixturevalue(needs) if needs else tmp_path / "data"
+
+
+@pytest.fixture
+async def site(opener, place, request):
+    async with opener(place) as opened:
         if reason := getattr(opened, "lacks", {}).get(request.node.originalname):
             pytest.skip(reason)
         yield opened

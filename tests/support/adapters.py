@@ -11,6 +11,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from support.clock import ManualClock
+from support.consul_sites import CONSUL_COORDINATIONS
 from support.inline import InlineEmbedded
 from support.kafka_sites import KAFKA_LOGS
 from support.redis_sites import open_queue, redis_process
@@ -123,4 +124,4 @@ def both(pick: Callable[[Embedded], P]) -> Mapping[str, Opener[P]]:
 
 LOGS: Mapping[str, Opener[Log]] = {**both(lambda embedded: embedded.log), **KAFKA_LOGS}
 QUEUES: Mapping[str, Opener[Queue]] = {**both(lambda embedded: embedded.queue("main")), "redis": redis_site}
-COORDINATIONS: Mapping[str, Opener[Coordination]] = both(lambda embedded: embedded.coordination)
+COORDINATIONS: Mapping[str, Opener[Coordination]] = {**both(lambda embedded: embedded.coordination), **CONSUL_COORDINATIONS}
