@@ -15,6 +15,8 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from forebay.backends.settled import Settled
+
 # --- clock
 
 
@@ -44,7 +46,12 @@ class Acks(enum.Enum):
 class TopicSpec:
     """A topic as the log must have it. `retention` is in seconds, `max_record` in bytes.
 
-    `acks` is the strongest promise that it must be able to keep; a log that cannot refuses the topic.
+    `acks` is the strongest promise that it must be able to keep; a log that cannot refuses the topic. With `compact` a
+    partition's newest record of each key stays for ever, whatever `retention` says, and older ones of that key may go;
+    its records need keys.
+
+    `replication` is how many copies a new topic gets, or as many as there are brokers; `min_insync` how many must have a
+    record before `Acks.ALL` is answered. A log without replicas has no use for these two.
     """
 
     name: str
@@ -52,6 +59,9 @@ class TopicSpec:
     retention: float
     max_record: int
     acks: Acks = Acks.LEADER
+    compact: bool = False
+    replication: int = 3
+    min_insync: int = 2
 
 
 @frozen
@@ -67,7 +77,11 @@ class NewRecord:
 
 @frozen
 class Record:
-    """A record as the log holds it. `timestamp` is when the log took it (Unix ms)."""
+    """A record as the log holds it. `timestamp` is when the log took it (Unix ms).
+
+    `epoch` says under which leadership of the partition: it grows with each change of leader and never along the offsets
+    of one leader, so that two records of one place and epoch are the same. 0 where there is no other leader ever.
+    """
 
     topic: str
     partition: int
@@ -76,6 +90,7 @@ class Record:
     value: bytes = field(repr=False)
     key: bytes | None = None
     headers: Headers = ()
+    epoch: int = 0
 
 
 @frozen
@@ -139,6 +154,11 @@ class Log(Protocol):
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
         """Create what is missing; a topic never loses partitions. Asking for fewer raises `BackendError`."""
+
+    def offers(self, topic: str) -> Mapping[Acks, str]:
+        """Which levels of acks the topic keeps, as its last `ensure` found it (row G4), and what a record has survived
+        once that level holds, in words for an answer. Empty for a topic that was not ensured. Asks nobody.
+        """
 
     async def append(self, records: Sequence[NewRecord], acks: Acks) -> Sequence[int]:
         """Append and return each record's offset, in the order given, once `acks` holds: durable before the answer.
@@ -209,7 +229,7 @@ class ParkedRecord:
 @frozen
 class Written:
     """The batch is in: `next` is the partition's new mark. `duplicates` were dropped (end `duplicate`),
-    `redelivered` were here already under the same instance id.
+    `redelivered` were here already under the same instance id, `settled` had ended before the queue forgot.
     """
 
     next: int
@@ -217,6 +237,7 @@ class Written:
     duplicates: int
     redelivered: int
     parked: int
+    settled: int
 
 
 class JobState(enum.Enum):
@@ -367,9 +388,25 @@ class Queue(Protocol):
         """Write one contiguous range of one partition and move its mark from `start` to `to`, in one step.
 
         A partition never written accepts any `start`. Raises, with nothing written: `StaleToken`, `FenceMissing`
-        (no fence, or another epoch), `MarkMismatch`, `Full`, `JobTooLarge` (waiting will not help). Same instance id again: the hold moves to the new
-        offset, nothing is doubled. Another instance with the same dedup id: dropped while the first is pending,
-        delayed or retrying; while it is in flight one successor is queued and runs after it ends.
+        (no fence, or another epoch), `MarkMismatch`, `Full`, `JobTooLarge` (for which waiting does not help); after any
+        other `BackendError` the mark has not moved. Same instance id again: the hold moves to the new offset, nothing is
+        doubled. Another instance with the same dedup id: dropped while the first is pending, delayed or retrying; while
+        it is in flight one successor is queued and runs after it ends. What had ended by what `restore` was told is
+        skipped.
+        """
+
+    async def settled(self, topic: str, token: Token) -> Mapping[int, Settled]:
+        """Which offsets of every partition ever written have ended, each partition as of one instant.
+
+        It may tell of fewer than have (of at most `SPAN` above the low mark; the adapter may say less), never of more: an
+        end is never taken back. Raises `StaleToken`, `FenceMissing`.
+        """
+
+    async def restore(self, topic: str, token: Token, epoch: str, settled: Mapping[int, Settled]) -> None:
+        """Let partitions that were never written begin where an earlier memory of this queue stood: both marks at `low`,
+        and what has ended above it will be skipped by `write`. A partition that has a mark is left as it is.
+
+        Raises `StaleToken`, `FenceMissing` (no fence, or another epoch). Works while the queue is full.
         """
 
     async def headroom(self) -> float:

@@ -9,8 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from forebay.backends.ports import Claim, Headers, JobState, Mark, Outcome, ParkedRecord, QueuedJob, Retry
+from forebay.backends.settled import Settled
 
 Word = str | bytes | int
+
+PIECE: Final = 8192
+"""Bytes of one piece of a bitmap of ended offsets; settle.lua has the same."""
 
 STATES: Final = (JobState.PENDING, JobState.DELAYED, JobState.RETRYING, JobState.IN_FLIGHT, JobState.DEAD)
 """The states by the number that a record holds."""
@@ -69,11 +73,23 @@ def outcome_words(outcome: Outcome) -> tuple[Word, ...]:
 def marks(answer: Sequence[Sequence[bytes]]) -> Mapping[int, Mark]:
     """The answer of `marks()` in fence.lua, in order of partition."""
     following, settled = (_table(flat) for flat in answer)
-    return {partition: Mark(following[partition], settled[partition]) for partition in sorted(following)}
+    return {partition: Mark(next_, min(settled[partition], next_)) for partition, next_ in sorted(following.items())}
 
 
 def _table(flat: Sequence[bytes]) -> dict[int, int]:
     return {int(field): int(value) for field, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def settled(low: bytes, pieces: Sequence[bytes | None]) -> Settled:
+    """The answer of `settled.lua`: the low mark, and the pieces of the bitmap from the one that it lies in on."""
+    bits = b"".join((piece or b"").ljust(PIECE, b"\0") for piece in pieces)
+    return Settled.of(int(low), bits[int(low) % (8 * PIECE) // 8 :])
+
+
+def settled_words(settled: Mapping[int, Settled]) -> Iterator[Word]:
+    """Settled offsets as `restore.lua` takes them: partition, low mark, first offset of the bits, the bits."""
+    for partition, one in settled.items():
+        yield from (partition, one.low, one.first, one.ended)
 
 
 def claim(topic: str, sequence: int, row: Sequence[Any]) -> Claim:

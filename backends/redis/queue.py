@@ -33,6 +33,7 @@ from forebay.backends.redis.checks import free_memory, require_suitable, require
 from forebay.backends.redis.connection import Connection, Value, connect
 from forebay.backends.redis.ready import Subscription
 from forebay.backends.redis.scripts import Script
+from forebay.backends.settled import SPAN, Settled
 from forebay.backends.wakeups import Wakeups
 from forebay.config.problems import mask_url
 
@@ -112,7 +113,8 @@ class RedisQueue:
     ) -> Written:
         """Write one range of one partition. Raises `ValueError` for an item outside it, and what the port names.
 
-        A job has at most `proto-max-bulk-len` bytes and half of `maxmemory`. Redis looks at its memory before a script's first write only: a caller keeps batches to 1 MiB, or one job.
+        A job has at most `proto-max-bulk-len` bytes, and half of `maxmemory`. Redis looks at its memory before a script's
+        first write only: a caller keeps batches to 1 MiB, or one job.
         """
         for item in items:
             if not start <= item.offset < to:
@@ -122,8 +124,21 @@ class RedisQueue:
         answer = await self._run(scripts.WRITE, topic, token.generation, token.index, epoch, partition, start, to, *words)
         if answer[0] == b"mismatch":
             raise MarkMismatch(topic, partition, start, int(answer[1]))
-        queued, duplicates, redelivered, parked = _fenced(answer, topic, token)
-        return Written(to, queued, duplicates, redelivered, parked)
+        return Written(to, *_fenced(answer, topic, token))
+
+    async def settled(self, topic: str, token: Token) -> Mapping[int, Settled]:
+        """Which offsets have ended: one call for each partition, so that none holds Redis up for long."""
+        found = {}
+        for partition in await self.marks(topic, token):
+            answer = await self._run(scripts.SETTLED, topic, token.generation, token.index, partition, SPAN)
+            low, pieces = _fenced(answer, topic, token)
+            found[partition] = codec.settled(low, pieces)
+        return found
+
+    async def restore(self, topic: str, token: Token, epoch: str, settled: Mapping[int, Settled]) -> None:
+        """Give partitions without a mark what an earlier memory knew, all in one step."""
+        words = codec.settled_words(settled)
+        _fenced(await self._run(scripts.RESTORE, topic, token.generation, token.index, epoch, *words), topic, token)
 
     async def headroom(self) -> float:
         """Free share of `maxmemory`; 1 where none is set."""

@@ -25,6 +25,7 @@ from forebay.backends.ports import (
     Token,
     Written,
 )
+from forebay.backends.settled import Settled
 from forebay.backends.sqlite import queue_people, queue_relay, queue_work
 from forebay.backends.sqlite.change import Change
 from forebay.backends.sqlite.database import Database, Operation
@@ -100,6 +101,15 @@ class SqliteQueue:
         batch = queue_relay.Batch(topic, token, epoch, partition, start, to, tuple(items))
         self._room.require()
         return await self._change(topic, partial(queue_relay.write, batch=batch, now=self._clock.wall()))
+
+    async def settled(self, topic: str, token: Token) -> Mapping[int, Settled]:
+        """Which offsets have ended; nothing is said beyond the first 10,000 jobs that have not."""
+        return await self._database.run(partial(queue_relay.settled, topic=topic, token=token))
+
+    async def restore(self, topic: str, token: Token, epoch: str, settled: Mapping[int, Settled]) -> None:
+        """Give partitions without a mark what an earlier memory knew."""
+        found = dict(settled)
+        await self._database.run(partial(queue_relay.restore, topic=topic, token=token, epoch=epoch, found=found))
 
     async def headroom(self) -> float:
         """1: the disk is the limit, and `write` raises `Full` before it is reached."""

@@ -1,12 +1,14 @@
 """The relay's side of the embedded queue: fence, marks, writing. Runs on the store's thread."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, frozen
 
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
 from forebay.backends.ports import Mark, ParkedRecord, Planted, QueuedJob, Token, Written
+from forebay.backends.settled import Settled
+from forebay.backends.sqlite import queue_settled
 from forebay.backends.sqlite.change import Change
 from forebay.backends.sqlite.headers import pack
 from forebay.backends.sqlite.queue_schema import DEAD, DELAYED, IN_FLIGHT, PENDING
@@ -37,6 +39,7 @@ class _Tally:
     duplicates: int = 0
     redelivered: int = 0
     parked: int = 0
+    settled: int = 0
 
 
 def plant(connection: sqlite3.Connection, topic: str, token: Token, epoch: str) -> Planted:
@@ -93,13 +96,14 @@ def _marks(connection: sqlite3.Connection, topic: str) -> dict[int, Mark]:
 
 def write(connection: sqlite3.Connection, batch: Batch, now: int) -> Change[Written]:
     """Write the batch and move the mark. `now` is Unix ms."""
-    epoch = _require_fence(connection, batch.topic, batch.token)
-    if epoch != batch.epoch:
-        raise FenceMissing(f"topic {batch.topic!r}: the queue's epoch is {epoch}, not {batch.epoch}; plant the fence again")
+    _require_epoch(connection, batch.topic, batch.token, batch.epoch)
     _require_mark(connection, batch)
     tally = _Tally()
+    before = queue_settled.restored(connection, batch.topic, batch.partition)
     for item in batch.items:
-        if isinstance(item, ParkedRecord):
+        if before is not None and before.has_ended(item.offset):
+            tally.settled += 1
+        elif isinstance(item, ParkedRecord):
             _park(connection, batch, item, now)
             tally.parked += 1
         else:
@@ -108,8 +112,28 @@ def write(connection: sqlite3.Connection, batch: Batch, now: int) -> Change[Writ
         "INSERT OR REPLACE INTO marks (topic, partition, next) VALUES (?, ?, ?)",
         (batch.topic, batch.partition, batch.to),
     )
-    written = Written(batch.to, tally.queued, tally.duplicates, tally.redelivered, tally.parked)
+    if before is not None and batch.to >= before.end:
+        queue_settled.forget(connection, batch.topic, batch.partition)
+    written = Written(batch.to, tally.queued, tally.duplicates, tally.redelivered, tally.parked, tally.settled)
     return Change(written, readied=tally.pending)
+
+
+def settled(connection: sqlite3.Connection, topic: str, token: Token) -> dict[int, Settled]:
+    """What has ended, for the holder of the fence."""
+    _require_fence(connection, topic, token)
+    return queue_settled.settled(connection, topic)
+
+
+def restore(connection: sqlite3.Connection, topic: str, token: Token, epoch: str, found: Mapping[int, Settled]) -> None:
+    """Let partitions without a mark begin where an earlier queue stood."""
+    _require_epoch(connection, topic, token, epoch)
+    queue_settled.restore(connection, topic, found)
+
+
+def _require_epoch(connection: sqlite3.Connection, topic: str, token: Token, epoch: str) -> None:
+    stored = _require_fence(connection, topic, token)
+    if stored != epoch:
+        raise FenceMissing(f"topic {topic!r}: the queue's epoch is {stored}, not {epoch}; plant the fence again")
 
 
 def _require_mark(connection: sqlite3.Connection, batch: Batch) -> None:

@@ -24,7 +24,7 @@ STATES = {
 SCHEMA = Schema(
     kind="queue",
     mark=0x46625175,  # "FbQu"
-    version=1,
+    version=2,
     script="""
         CREATE TABLE topics (
             topic TEXT PRIMARY KEY, epoch TEXT NOT NULL,
@@ -33,6 +33,10 @@ SCHEMA = Schema(
         ) WITHOUT ROWID;
         CREATE TABLE marks (
             topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,
+            PRIMARY KEY (topic, partition)
+        ) WITHOUT ROWID;
+        CREATE TABLE restored (          -- what had ended before the queue forgot, from the mark on
+            topic TEXT NOT NULL, partition INTEGER NOT NULL, low INTEGER NOT NULL, ended BLOB NOT NULL,
             PRIMARY KEY (topic, partition)
         ) WITHOUT ROWID;
         CREATE TABLE workers (

@@ -368,6 +368,15 @@ class QueueMachine(RuleBasedStateMachine):
             marks = self.run(self.queue.marks(TOPIC, self.token))
             assert marks == {p: self.model.mark(p) for p in self.model.next}
 
+    @invariant()
+    def it_tells_exactly_what_has_ended(self):
+        for partition, next_ in self.model.next.items():
+            held = {job.hold for job in self.model.jobs.values()}
+            found = self.run(self.queue.settled(TOPIC, self.token))[partition]
+            ended = [offset for offset in range(next_ + 9) if found.has_ended(offset)]
+            assert ended == [offset for offset in range(next_) if (partition, offset) not in held]
+            assert found.low == self.model.mark(partition).settled
+
 
 QueueMachine.TestCase.settings = settings(max_examples=examples(60, 1000), stateful_step_count=40, deadline=None)
 test_the_queue_behaves_like_its_model = QueueMachine.TestCase

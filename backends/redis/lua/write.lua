@@ -13,7 +13,16 @@ if mark and tonumber(mark) ~= from then
   return {'mismatch', mark}
 end
 
-local queued, duplicates, redelivered, parked = 0, 0, 0, 0
+local queued, duplicates, redelivered, parked, ended = 0, 0, 0, 0, 0
+
+-- What lies below may have ended before this Redis forgot; see restore.lua.
+local restored = tonumber(redis.call('HGET', key('restored'), ARGV[5]) or 0)
+
+local function has_ended(offset)
+  return offset < restored
+    and (offset < tonumber(redis.call('HGET', key('settled'), ARGV[5]))
+      or redis.call('GETBIT', piece_of(partition, offset), int(offset % PIECE)) == 1)
+end
 
 local function redeliver(job, offset)
   redelivered = redelivered + 1
@@ -82,8 +91,10 @@ for at = 8, #ARGV, 7 do
     offset = tonumber(ARGV[at + 1]), id = ARGV[at + 2], dedup = ARGV[at + 3],
     ready_at = tonumber(ARGV[at + 4]), not_before = tonumber(ARGV[at + 5]), body = ARGV[at + 6],
   }
-  local held
-  if ARGV[at] == 'job' then
+  local held = false
+  if has_ended(item.offset) then
+    ended = ended + 1
+  elseif ARGV[at] == 'job' then
     held = take(item)
   else
     held = park(item)
@@ -95,5 +106,8 @@ for at = 8, #ARGV, 7 do
 end
 settle(partition, open, to)
 redis.call('HSET', key('marks'), ARGV[5], int(to))
+if restored > 0 and to >= restored then
+  redis.call('HDEL', key('restored'), ARGV[5])
+end
 announce()
-return {'ok', queued, duplicates, redelivered, parked}
+return {'ok', queued, duplicates, redelivered, parked, ended}
