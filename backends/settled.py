@@ -6,8 +6,8 @@ from typing import Final, Self
 
 from attrs import field, frozen
 
-SPAN: Final = 1 << 22
-"""Offsets from the low mark on that a `Settled` tells of, at most: half a MiB of bits."""
+SPAN: Final = 1 << 21
+"""Offsets from the low mark on that a `Settled` tells of, at most: a quarter of a MiB of bits."""
 
 _ALL: Final = 0xFF
 

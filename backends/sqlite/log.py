@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class SqliteLog:
     def _learn(self, topics: dict[str, TopicSpec]) -> None:
         self._topics = topics
 
+    def offers(self, topic: str) -> Mapping[Acks, str]:
+        """Both levels, which mean the same here."""
+        return dict.fromkeys(Acks, "synced to disk") if topic in self._topics else {}
+
     async def append(self, records: Sequence[NewRecord], acks: Acks) -> Sequence[int]:  # noqa: ARG002 - one disk
         """Append in one transaction; concurrent calls share its sync. Raises `Full` while the disk
         has no room.
@@ -63,8 +67,9 @@ class SqliteLog:
             return ()
         self._room.require()
         places = {(record.topic, record.partition): None for record in taken}
+        compacted = [place for place in places if self.spec(place[0]).compact]
         return await self._database.run(
-            partial(log_store.append, records=taken, now=self._clock.wall()),
+            partial(log_store.append, records=taken, now=self._clock.wall(), compacted=compacted),
             committed=lambda _: self._changes.notify(places),
         )
 

@@ -8,7 +8,7 @@ a second index.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
@@ -20,11 +20,12 @@ from forebay.backends.sqlite.store import Schema
 SCHEMA = Schema(
     kind="log",
     mark=0x46624C67,  # "FbLg"
-    version=1,
+    version=2,
     script="""
         CREATE TABLE topics (
             name TEXT PRIMARY KEY, partitions INTEGER NOT NULL,
-            retention REAL NOT NULL, max_record INTEGER NOT NULL  -- seconds, bytes
+            retention REAL NOT NULL, max_record INTEGER NOT NULL,  -- seconds, bytes
+            compact INTEGER NOT NULL  -- whether the newest record of each key is enough
         ) WITHOUT ROWID;
         CREATE TABLE partitions (
             slot INTEGER PRIMARY KEY,
@@ -59,8 +60,8 @@ class _Slot:
 
 def topics(connection: sqlite3.Connection) -> dict[str, TopicSpec]:
     """Every topic of the file by name."""
-    rows = connection.execute("SELECT name, partitions, retention, max_record FROM topics")
-    return {row[0]: TopicSpec(*row) for row in rows}
+    rows = connection.execute("SELECT name, partitions, retention, max_record, compact FROM topics")
+    return {name: TopicSpec(name, *numbers, compact=bool(compact)) for name, *numbers, compact in rows}
 
 
 def ensure(connection: sqlite3.Connection, wanted: Sequence[TopicSpec]) -> dict[str, TopicSpec]:
@@ -81,8 +82,8 @@ def ensure(connection: sqlite3.Connection, wanted: Sequence[TopicSpec]) -> dict[
 
 def _write_topic(connection: sqlite3.Connection, spec: TopicSpec, have: int) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO topics (name, partitions, retention, max_record) VALUES (?, ?, ?, ?)",
-        (spec.name, spec.partitions, spec.retention, spec.max_record),
+        "INSERT OR REPLACE INTO topics (name, partitions, retention, max_record, compact) VALUES (?, ?, ?, ?, ?)",
+        (spec.name, spec.partitions, spec.retention, spec.max_record, spec.compact),
     )
     connection.executemany(
         "INSERT INTO partitions (topic, partition) VALUES (?, ?)",
@@ -90,8 +91,13 @@ def _write_topic(connection: sqlite3.Connection, spec: TopicSpec, have: int) -> 
     )
 
 
-def append(connection: sqlite3.Connection, records: Sequence[NewRecord], now: int) -> tuple[int, ...]:
-    """Write records of known partitions and return their offsets. `now` is Unix ms."""
+def append(
+    connection: sqlite3.Connection, records: Sequence[NewRecord], now: int, compacted: Collection[tuple[str, int]]
+) -> tuple[int, ...]:
+    """Write records of known partitions and return their offsets. `now` is Unix ms.
+
+    `compacted`: the topics and partitions among them of which older records with the same key go.
+    """
     slots: dict[tuple[str, int], _Slot] = {}
     ends: dict[tuple[str, int], int] = {}
     offsets, rows = [], []
@@ -109,7 +115,22 @@ def append(connection: sqlite3.Connection, records: Sequence[NewRecord], now: in
         "UPDATE partitions SET next = ? WHERE slot = ?",
         [(end, slots[place].slot) for place, end in ends.items()],
     )
+    for topic, partition in compacted:
+        compact(connection, topic, partition)
     return tuple(offsets)
+
+
+def compact(connection: sqlite3.Connection, topic: str, partition: int) -> None:
+    """Keep a partition's newest record of each key. Whatever was kept before is few, so this costs little each time."""
+    slot = _slot(connection, topic, partition)
+    bounds = (slot.number(slot.first), slot.number(slot.next))
+    connection.execute(
+        "DELETE FROM records WHERE number >= ? AND number < ? AND number NOT IN "
+        "(SELECT max(number) FROM records WHERE number >= ? AND number < ? GROUP BY key)",
+        (*bounds, *bounds),
+    )
+    oldest = connection.execute("SELECT min(number) FROM records WHERE number >= ? AND number < ?", bounds).fetchone()[0]
+    connection.execute("UPDATE partitions SET first = ? WHERE slot = ?", (oldest - slot.number(0), slot.slot))
 
 
 def extents(connection: sqlite3.Connection, topic: str) -> dict[int, Extent]:

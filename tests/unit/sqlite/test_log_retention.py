@@ -157,3 +157,16 @@ async def test_a_fetch_serves_its_partitions_in_turn(log, monkeypatch):
     wants = {0: Want(0, 1), 1: Want(0, 1)}
     served = [next(iter(await connection.fetch(wants, 1))) for _ in range(4)]
     assert sorted(served) == [0, 0, 1, 1]
+
+
+async def test_a_compact_topic_holds_one_record_of_each_key_and_nothing_else_grows(log):
+    await log.ensure([TopicSpec("kept", 1, retention=HOUR, max_record=1000, compact=True)])
+    for number in range(7):
+        await log.append([NewRecord("kept", 0, b"%d" % number, key=b"%d" % (number % 2))], Acks.LEADER)
+    connection = await log.connect("kept")
+    assert await connection.extents() == {0: Extent(5, 7)}
+    found = await connection.fetch({0: Want(5, 9)}, 1)
+    assert [(r.offset, r.value) for r in found[0]] == [(5, b"5"), (6, b"6")]
+    await log.append([NewRecord("kept", 0, b"7", key=b"0"), NewRecord("kept", 0, b"8", key=b"0")], Acks.LEADER)
+    found = await connection.fetch({0: Want(5, 9)}, 1)
+    assert [(r.offset, r.value) for r in found[0]] == [(5, b"5"), (8, b"8")]
