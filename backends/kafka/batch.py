@@ -9,7 +9,7 @@ from typing import Final
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from attrs import define, field
 
-from forebay.backends.ports import Acks, NewRecord
+from forebay.backends.ports import Acks, NewRecord, Record
 
 BATCH: Final = 256 * 1024
 """Bytes at which a batch is full. Every topic takes at least that, or one record if it is longer."""
@@ -20,10 +20,12 @@ OVERHEAD: Final = 4096
 _NO_LIMIT: Final = 2**31 - 1  # of the builder: how much goes into a batch is decided here
 
 
-def size_of(record: NewRecord) -> int:
+def size_of(record: NewRecord | Record) -> int:
     """Return the bytes of value, key and headers together."""
-    headers = sum(len(name.encode()) + len(value) for name, value in record.headers)
-    return len(record.value) + len(record.key or b"") + headers
+    size = len(record.value) + len(record.key or b"")
+    for name, value in record.headers:
+        size += (len(name) if name.isascii() else len(name.encode())) + len(value)
+    return size
 
 
 @define(eq=False)

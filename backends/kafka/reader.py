@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import errors
-from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import TopicPartition
 
 from forebay.backends.errors import Unavailable
+from forebay.backends.kafka.batch import size_of
 from forebay.backends.kafka.cluster import DIRECT, PATIENT, Cluster
 from forebay.backends.kafka.faults import ELSEWHERE, translate
 from forebay.backends.kafka.offsets import extents_of
+from forebay.backends.kafka.unpack import Answer
 from forebay.backends.ports import OutOfRange, Record, Want
 
 ANSWER: Final = 8 << 20
@@ -125,20 +125,20 @@ class Reader:
         if answer is None:
             return (), 0
         data, aborted = answer
-        begin = self._position(partition, want.offset)
-        place = TopicPartition(self._topic, partition)
-        unread = PartitionRecords(place, MemoryRecords(data), aborted, begin, None, None, True, READ_COMMITTED)
+        unread = Answer(self._topic, partition, data, aborted, self._position(partition, want.offset))
         records: list[Record] = []
         size = 0
         for record in unread:
-            more = len(record.value or b"") + len(record.key or b"") + sum(len(n) + len(v or b"") for n, v in record.headers)
-            if len(records) == want.max_records or (size + more > room and (records or not first)):
+            more = size_of(record)
+            if size + more > room and (records or not first):
                 break
             size += more
-            records.append(_record(record))
+            records.append(record)
+            if len(records) == want.max_records:
+                break
         else:
-            if not records and unread.next_fetch_offset > begin:  # only marks of transactions, or what compaction left
-                self._skips[partition] = (want.offset, unread.next_fetch_offset)
+            if not records and unread.next > want.offset:  # only marks of transactions, or what compaction left
+                self._skips[partition] = (want.offset, unread.next)
         return records, size
 
     async def _out_of_range(self, wants: Mapping[int, Want], partitions: Iterable[int]) -> Found:
@@ -149,11 +149,6 @@ class Reader:
                 if not extent.start <= wants[partition].offset <= extent.end:
                     found[partition] = OutOfRange(extent)
         return found
-
-
-def _record(found: Any) -> Record:
-    headers = tuple((name, value or b"") for name, value in found.headers)
-    return Record(found.topic, found.partition, found.offset, found.timestamp, found.value or b"", found.key, headers)
 
 
 def _drop(task: asyncio.Task[Any]) -> None:
