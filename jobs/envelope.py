@@ -54,7 +54,7 @@ _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
 def storable(error: str) -> str:
-    """Return an error's text as it can be stored: at most `MAX_ERROR` characters, each with a UTF-8 form, whatever it quotes."""
+    """Return an error's text so that it can be stored: at most `MAX_ERROR` characters, each with a UTF-8 form."""
     return error.encode("utf-8", "backslashreplace").decode("utf-8")[:MAX_ERROR]
 
 

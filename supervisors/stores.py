@@ -7,9 +7,12 @@ from contextlib import AsyncExitStack
 from random import Random
 from typing import Final
 
+from attrs import evolve
+
 from forebay.backends.ports import Acks, Clock, Coordination, Log, Queue, TopicSpec
 from forebay.backends.sqlite.embedded import Embedded, FolderLock, open_embedded
 from forebay.config import Config, StoreUrl, TopicConfig
+from forebay.jobs.lanes import retry_topic
 from forebay.supervisors.adapters import COORDINATIONS, LOGS, QUEUES, Means
 
 LOG: Final = "log"
@@ -102,7 +105,7 @@ class Stores:
             if name in self.remote:  # what is embedded is stopped with its folder
                 self._closing.push_async_callback(store.stop)
         if name == LOG:
-            await self.log.ensure([topic_spec(topic) for topic in self._config.topics])
+            await self.log.ensure([spec for topic in self._config.topics for spec in topic_specs(topic)])
 
     def _store(self, name: str) -> Log | Coordination | Queue:
         stores: dict[str, Log | Coordination | Queue] = {LOG: self.log, COORDINATION: self.coordination}
@@ -112,6 +115,12 @@ class Stores:
     async def stop(self) -> None:
         """Close everything, the last opened first, whatever state it is in, and let the folder go."""
         await self._closing.aclose()
+
+
+def topic_specs(topic: TopicConfig) -> Sequence[TopicSpec]:
+    """Return the topic, and the one for its jobs that the queue refused, as the log must have them."""
+    spec = topic_spec(topic)
+    return spec, evolve(spec, name=retry_topic(topic.name))
 
 
 def topic_spec(topic: TopicConfig) -> TopicSpec:

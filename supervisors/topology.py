@@ -9,13 +9,14 @@
     |     '- term                    rest_for_one    temporary: exists only while the lock is held
     |        |- rate_limiter
     |        |- kafka_connection     exits BrokerGone
+    |        |- retry_connection     the same, for the topic of jobs that the queue refused
     |        |- redis_writer         waits for ever while the queue is away
-    |        '- partitions           dynamic         partition_consumer[0..N-1]
+    |        '- partitions           dynamic         partition_consumer[0..N-1], retry_consumer[0..N-1]
     |- workers                       rest_for_one    lease_keeper, slots (dynamic), dispatcher, scheduler, reaper
     '- console                       one_for_one     control (Unix socket), http_server
 
 StoreAway crashes nobody else: whoever uses that store waits for it. LockLost ends the whole term. BrokerGone restarts
-connection, writer and consumers once, as one incident. A consumer's own crash restarts it alone. A dispatcher's crash does
+connections, writer and consumers once, as one incident. A consumer's own crash restarts it alone. A dispatcher's crash does
 not touch running handlers, which live in slots before it. Every backend runs this same tree; `stores` is there where a
 store is not embedded.
 
@@ -61,8 +62,10 @@ from forebay.actors.work.reaper import Reaper
 from forebay.actors.work.scheduler import Scheduler
 from forebay.actors.work.sweep import Pace
 from forebay.actors.work.worker_slot import CANCEL_PATIENCE, WorkerSlot
+from forebay.backends.ports import Acks
 from forebay.config import Backoff, Config, GateConfig, Overflow, TopicConfig, WorkersConfig
 from forebay.jobs import Registry
+from forebay.jobs.lanes import retry_topic
 from forebay.supervisors.spec import ChildSpec, Exhausted, Restart, Strategy, SupervisorSpec
 from forebay.supervisors.stores import Stores
 
@@ -210,58 +213,59 @@ def _relay(parts: Parts, topic: TopicConfig) -> SupervisorSpec:
 
 def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
     stores = parts.stores
-    limiter, connection, writer = (
-        relay_path(topic.name, f"term/{role}") for role in ("rate_limiter", "kafka_connection", "redis_writer")
+    limiter = _term_actor(
+        "rate_limiter",
+        lambda: RateLimiter(
+            topic=topic.name, rate=topic.rate, burst=max(topic.rate * BURST, 1.0), coordination=stores.coordination
+        ),
+        grace=BRIEF,
     )
-
-    def consumer(partition: int) -> ChildSpec:
-        def start() -> PartitionConsumer:
-            return PartitionConsumer(
-                term=term,
-                partition=partition,
-                batch=BATCH,
-                rate_limiter=limiter,
-                kafka_connection=connection,
-                redis_writer=writer,
-            )
-
-        return _term_actor(f"partition_consumer[{partition}]", start, grace=BRIEF)
-
-    consumers = [consumer(partition) for partition in range(topic.partitions)]
+    writer = _term_actor(
+        "redis_writer",
+        lambda: RedisWriter(
+            term=term,
+            queue=stores.queue(topic.name),
+            log=stores.log,
+            acks=Acks(topic.acks),
+            topic_lock=relay_path(topic.name, "topic_lock"),
+        ),
+        grace=TIDY,
+    )
+    consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(topic.partitions)]
     return _supervisor(
         parts.config,
         Strategy.REST_FOR_ONE,
         [
-            _term_actor(
-                "rate_limiter",
-                lambda: RateLimiter(
-                    topic=topic.name,
-                    rate=topic.rate,
-                    burst=max(topic.rate * BURST, 1.0),
-                    coordination=stores.coordination,
-                ),
-                grace=BRIEF,
-            ),
-            _term_actor(
-                "kafka_connection",
-                lambda: KafkaConnection(
-                    topic=topic.name,
-                    log=stores.log,
-                    probe_interval=PROBE_INTERVAL,
-                    silence_limit=SILENCE_LIMIT,
-                ),
-                grace=TIDY,
-            ),
-            _term_actor(
-                "redis_writer",
-                lambda: RedisWriter(
-                    term=term, queue=stores.queue(topic.name), topic_lock=relay_path(topic.name, "topic_lock")
-                ),
-                grace=TIDY,
-            ),
+            limiter,
+            _connection(parts, topic, retry=False),
+            _connection(parts, topic, retry=True),
+            writer,
             ChildSpec("partitions", _supervisor(parts.config, Strategy.DYNAMIC, consumers)),
         ],
     )
+
+
+def _connection(parts: Parts, topic: TopicConfig, *, retry: bool) -> ChildSpec:
+    def start() -> KafkaConnection:
+        name = retry_topic(topic.name) if retry else topic.name
+        return KafkaConnection(topic=name, log=parts.stores.log, probe_interval=PROBE_INTERVAL, silence_limit=SILENCE_LIMIT)
+
+    return _term_actor("retry_connection" if retry else "kafka_connection", start, grace=TIDY)
+
+
+def _consumer(topic: TopicConfig, term: Term, partition: int, retry: bool) -> ChildSpec:
+    def start() -> PartitionConsumer:
+        return PartitionConsumer(
+            term=term,
+            partition=partition,
+            batch=BATCH,
+            rate_limiter=relay_path(topic.name, "term/rate_limiter"),
+            kafka_connection=relay_path(topic.name, f"term/{'retry' if retry else 'kafka'}_connection"),
+            redis_writer=relay_path(topic.name, "term/redis_writer"),
+            retry=retry,
+        )
+
+    return _term_actor(f"{'retry' if retry else 'partition'}_consumer[{partition}]", start, grace=BRIEF)
 
 
 def _workers(parts: Parts, workers: WorkersConfig) -> SupervisorSpec:

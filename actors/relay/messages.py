@@ -6,6 +6,9 @@ partition_consumer --Take----> rate_limiter --Permits--> partition_consumer
 partition_consumer --Write---> redis_writer --BatchWritten | Rewind--> partition_consumer
 partition_consumer --Progress> kafka_connection
 redis_writer --TermRefused--> topic_lock
+
+A consumer of the retry lane says the same, to the retry topic's connection; towards the writer its partition's number is
+that of `jobs.lanes.retry_mark`.
 """
 
 from __future__ import annotations
@@ -106,13 +109,17 @@ class Permits:
 
 @frozen
 class Write:
-    """A contiguous range of one partition, `start` up to but without `to`, as jobs and parked records."""
+    """A contiguous range of one partition, `start` up to but without `to`, as jobs and parked records.
+
+    `records` are those that it was made of; each item has one, at its offset.
+    """
 
     partition: int
     start: int
     to: int
     items: Sequence[QueuedJob | ParkedRecord] = field(repr=False)
     reply_to: Ref[Any]
+    records: Sequence[Record] = field(default=(), repr=False)
 
 
 @frozen

@@ -1,15 +1,20 @@
-"""The consumer of one partition: pull, decode, take permits, write, and again. One batch at a time."""
+"""The consumer of one partition, of the topic or of its retry topic: pull, decode, take permits, write, and again.
+
+One batch at a time.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 from attrs import frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
+from forebay.actors.relay.detour import read_job, seconds_until_due
 from forebay.actors.relay.messages import (
     BatchWritten,
     Locate,
@@ -25,7 +30,8 @@ from forebay.actors.relay.messages import (
     Write,
 )
 from forebay.backends.ports import ParkedRecord, QueuedJob, Record
-from forebay.jobs import Undecodable, decode
+from forebay.jobs import Undecodable
+from forebay.jobs.lanes import retry_mark
 
 TRUNCATED_RETRY: Final = 1.0
 """Seconds between looks whether a log that was cut below our mark has grown back."""
@@ -42,7 +48,7 @@ class Step(enum.Enum):
 
 @frozen
 class PullAgain:
-    """Look once more at a log that ended below our mark."""
+    """Look once more: at a log that ended below our mark, or at a job of the retry lane whose time had not come."""
 
 
 Message = Located | Pulled | Missed | Permits | BatchWritten | Rewind | PullAgain
@@ -57,6 +63,9 @@ class PartitionConsumer(Actor[Message]):
     those that retention took before they were relayed. A log that ends below the mark is noted as `truncated`, and the
     consumer waits for it to reach the mark again; finding out what the cut took needs checkpoints, which no log of this
     version has.
+
+    A record that is stamped as a shadow is read like any other and then left out of its range (row R9); noted as `shadowed`
+    when the range is written. With `retry` it is the retry topic's partition, and waits for the time of each job there.
     """
 
     def __init__(
@@ -68,9 +77,12 @@ class PartitionConsumer(Actor[Message]):
         rate_limiter: str,
         kafka_connection: str,
         redis_writer: str,
+        retry: bool = False,
     ) -> None:
         self._term = term
         self._partition = partition
+        self._mark = retry_mark(partition) if retry else partition
+        self._retry = retry
         self._batch = batch
         self._rate_limiter = rate_limiter
         self._kafka_connection = kafka_connection
@@ -82,7 +94,7 @@ class PartitionConsumer(Actor[Message]):
         self._write: Write | None = None
 
     async def on_start(self, ctx: Context) -> None:
-        await ctx.lookup(self._redis_writer).send(Locate(self._partition, ctx.ref))
+        await ctx.lookup(self._redis_writer).send(Locate(self._mark, ctx.ref))
 
     async def on_message(self, ctx: Context, message: Message) -> None:
         match message, self._step:
@@ -93,10 +105,12 @@ class PartitionConsumer(Actor[Message]):
                 await self._take(ctx, records)
             case Missed(offset=offset), Step.RECORDS if offset == self._next:
                 await self._missed(ctx, message)
-            case Permits(count=count), Step.PERMITS if self._write and count == len(self._write.items):
+            case Permits(count=count), Step.PERMITS if self._write and count == len(self._write.records):
                 await self._send_write(ctx)
             case BatchWritten(next=place), Step.WRITTEN if self._write and place == self._write.to:
                 self._known = True
+                if shadows := len(self._write.records) - len(self._write.items):
+                    ctx.note("shadowed", partition=self._partition, records=shadows)
                 await ctx.lookup(self._kafka_connection).send(Progress(self._partition, place))
                 await self._pull(ctx, place)
             case Rewind(next=place), Step.WRITTEN:
@@ -111,10 +125,17 @@ class PartitionConsumer(Actor[Message]):
 
     async def _take(self, ctx: Context, records: Sequence[Record]) -> None:
         self._truncated = False
+        if self._retry:
+            now, first = ctx.wall(), records[0]
+            records = tuple(takewhile(lambda record: not seconds_until_due(record, now), records))
+            if not records:
+                ctx.timer("again", seconds_until_due(first, now), PullAgain())
+                return
         to = records[-1].offset + 1
         if missing := to - self._next - len(records):
             ctx.note("gap", partition=self._partition, from_=self._next, to=to, records=missing)
-        self._write = self._range(ctx, to, [read(record) for record in records])
+        items = [item for record in records if (item := read(record)) is not None]
+        self._write = Write(self._mark, self._next, to, items, ctx.ref, records)
         self._step = Step.PERMITS
         await ctx.lookup(self._rate_limiter).send(Take(len(records), ctx.ref))
 
@@ -123,30 +144,32 @@ class PartitionConsumer(Actor[Message]):
         self._step = Step.WRITTEN
         await ctx.lookup(self._redis_writer).send(self._write)
 
-    def _range(self, ctx: Context, to: int, items: Sequence[QueuedJob | ParkedRecord]) -> Write:
-        return Write(self._partition, self._next, to, items, ctx.ref)
-
     async def _missed(self, ctx: Context, missed: Missed) -> None:
         start = missed.extent.start
         if self._next > missed.extent.end:
             if not self._truncated:
                 self._truncated = True
                 ctx.note("truncated", partition=self._partition, mark=self._next, end=missed.extent.end)
-            ctx.timer("truncated", TRUNCATED_RETRY, PullAgain())
+            ctx.timer("again", TRUNCATED_RETRY, PullAgain())
         elif self._known and self._next < start:
             ctx.note("expired", partition=self._partition, from_=self._next, to=start, records=start - self._next)
-            self._write = self._range(ctx, start, ())
+            self._write = Write(self._mark, self._next, start, (), ctx.ref)
             await self._send_write(ctx)
         else:
             await self._pull(ctx, start)
 
 
-def read(record: Record) -> QueuedJob | ParkedRecord:
-    """Return the job in a record, its arguments untouched, or the record parked with the reason why there is none."""
+def read(record: Record) -> QueuedJob | ParkedRecord | None:
+    """Return the job in a record, its arguments untouched, or the record parked with the reason why there is none.
+
+    None for a shadow.
+    """
     try:
-        job = decode(record.topic, record.partition, record.offset, record.timestamp, record.value, record.headers)
+        job = read_job(record)
     except Undecodable as error:
         return ParkedRecord(record.offset, error.reason, record.value, record.headers)
+    if job.shadow:
+        return None
     return QueuedJob(
         offset=job.offset,
         id=job.id,

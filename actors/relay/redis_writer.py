@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Final
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
 from forebay.actors.relay.messages import BatchWritten, Locate, Located, Rewind, Term, TermRefused, Write
-from forebay.actors.relay.outage import RETRY, Outage
+from forebay.actors.relay.outage import RETRY
+from forebay.actors.relay.range_writer import Item, Range, RangeWriter
 from forebay.actors.relay.replies import answer
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
-from forebay.backends.ports import ParkedRecord, Queue, QueuedJob
+from forebay.backends.ports import Acks, Log, Queue, QueuedJob
 from forebay.config.values import Backoff
 
 MAX_JOBS: Final = 1000
@@ -22,27 +22,28 @@ MAX_JOBS: Final = 1000
 MAX_BYTES: Final = 1 << 20
 """Bytes in one write, unless a single item has more (design: Marks)."""
 
-Item = QueuedJob | ParkedRecord
-
 
 class RedisWriter(Actor[Locate | Write]):
     """Serves `Locate` and `Write`: those of one partition in order, those of different partitions side by side.
 
     While the queue is `Unavailable` or `Full` it holds what it has and tries for ever; consumers get no answer and stop
     pulling (row R5). If the queue refuses the term, `topic_lock` is told and the request stays without an answer: the
-    term is about to end. Notes `queue_away` and `queue_back`.
+    term is about to end. A job that the queue has something against goes back into `log`, to the retry topic with `acks`,
+    and is parked in the end (row R6); the rest of its range is written. Notes what `RangeWriter` does.
     """
 
-    def __init__(self, *, term: Term, queue: Queue, topic_lock: str, backoff: Backoff = RETRY) -> None:
+    def __init__(self, *, term: Term, queue: Queue, log: Log, acks: Acks, topic_lock: str, backoff: Backoff = RETRY) -> None:
         self._term = term
         self._queue = queue
+        self._log = log
+        self._acks = acks
         self._topic_lock = topic_lock
         self._backoff = backoff
         self._lanes: dict[int, asyncio.Queue[Locate | Write]] = {}
-        self._outage: Outage
+        self._ranges: RangeWriter
 
     async def on_start(self, ctx: Context) -> None:
-        self._outage = Outage(ctx, "queue", self._backoff)
+        self._ranges = RangeWriter(ctx, self._term, self._queue, self._log, self._acks, self._backoff)
 
     async def on_message(self, ctx: Context, message: Locate | Write) -> None:
         lane = self._lanes.get(message.partition)
@@ -63,35 +64,18 @@ class RedisWriter(Actor[Locate | Write]):
                 answer(request.reply_to, reply)
 
     async def _locate(self, request: Locate) -> Located:
-        marks = await self._outage.call(partial(self._queue.marks, self._term.topic, self._term.token))
-        mark = marks.get(request.partition)
+        mark = (await self._ranges.marks()).get(request.partition)
         return Located(None if mark is None else mark.next)
 
     async def _write(self, request: Write) -> BatchWritten | Rewind:
         start = request.start
         for to, items in split(request.items, request.to):
             try:
-                await self._write_range(request.partition, start, to, items)
+                await self._ranges.write(Range(request.partition, start, to, items, request.records))
             except MarkMismatch as mismatch:
                 return Rewind(request.partition, mismatch.next)
             start = to
         return BatchWritten(request.partition, request.to)
-
-    async def _write_range(self, partition: int, start: int, to: int, items: Sequence[Item]) -> None:
-        """Write one range, as often as it takes. A try without an answer may have taken effect; the mark then tells."""
-        tries = 0
-
-        async def attempt() -> None:
-            nonlocal tries
-            tries += 1
-            term = self._term
-            await self._queue.write(term.topic, term.token, term.epoch, partition, start, to, items)
-
-        try:
-            await self._outage.call(attempt)
-        except MarkMismatch as mismatch:
-            if tries == 1 or mismatch.next != to:
-                raise
 
 
 def split(items: Sequence[Item], to: int) -> Iterator[tuple[int, Sequence[Item]]]:

@@ -3,13 +3,24 @@
 import asyncio
 
 import pytest
-from support.relay_tree import CONNECTION, LIMITER, LOCK, RELAY, TOPIC, WRITER, consumer, relaying, run
+from support.relay_tree import (
+    CONNECTION,
+    LIMITER,
+    LOCK,
+    RELAY,
+    RETRY_CONNECTION,
+    TOPIC,
+    WRITER,
+    consumer,
+    relaying,
+    run,
+)
 
 from forebay.actors.exits import Failed
 from forebay.actors.relay.campaign import lock_key
 from forebay.actors.relay.messages import LockLost
 
-CONSUMERS = [consumer(p) for p in range(3)]
+CONSUMERS = [consumer(p, lane) for lane in ("partition", "retry") for p in range(3)]
 PARTITIONS = f"{RELAY}/term/partitions"
 TERM = f"{RELAY}/term"
 
@@ -32,7 +43,7 @@ def test_lock_lost_restarts_the_whole_term_in_order_and_nothing_else():
     async def main():
         async with relaying() as (services, a):
             since = await after(a, services, lambda: services.coordination.delete(lock_key(TOPIC)), TERM)
-            expected = [LOCK, LIMITER, CONNECTION, WRITER, *CONSUMERS, PARTITIONS, TERM]
+            expected = [LOCK, LIMITER, CONNECTION, RETRY_CONNECTION, WRITER, *CONSUMERS, PARTITIONS, TERM]
             assert a.started(since) == [(path, 2) for path in expected]
             assert [i.child for i in a.incidents(since)] == ["topic_lock"]
             assert isinstance(a.exits(LOCK)[-1], Failed)
@@ -51,10 +62,10 @@ def test_broker_gone_restarts_connection_writer_and_consumers_once_as_one_incide
                 a.log.faults.down = False
 
             since = await after(a, services, strike, PARTITIONS)
-            assert a.started(since) == [(path, 2) for path in [CONNECTION, WRITER, *CONSUMERS, PARTITIONS]]
+            assert a.started(since) == [(path, 2) for path in [CONNECTION, RETRY_CONNECTION, WRITER, *CONSUMERS, PARTITIONS]]
             (incident,) = a.incidents(since)
             assert (incident.path, incident.child, incident.environment) == (TERM, "kafka_connection", True)
-            assert incident.restarting == ("kafka_connection", "redis_writer", "partitions")
+            assert incident.restarting == ("kafka_connection", "retry_connection", "redis_writer", "partitions")
 
     run(main)
 
@@ -101,7 +112,7 @@ def test_a_broker_that_is_away_for_long_escalates_nothing():
             await services.until_relayed()
             a.log.faults.down = True
             await asyncio.sleep(600)
-            assert {i.child for i in a.incidents()} == {"kafka_connection"}
+            assert {i.child for i in a.incidents()} == {"kafka_connection", "retry_connection"}
             assert len(a.incidents()) < 600 * 4  # backoff: capped at 1 s here, with full jitter
             a.log.faults.down = False
             await services.post(10)

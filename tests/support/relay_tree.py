@@ -14,10 +14,12 @@ from forebay.actors.relay.partition_consumer import PartitionConsumer
 from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.actors.relay.topic_lock import TopicLock
-from forebay.backends.ports import Acks, JobState, NewRecord, Token, TopicSpec
+from forebay.backends.errors import BackendError
+from forebay.backends.ports import Acks, JobState, NewRecord, ParkedRecord, Token, TopicSpec
 from forebay.backends.sqlite import queue_relay
 from forebay.config.values import Backoff, Intensity
 from forebay.jobs import JobPost, encode
+from forebay.jobs.lanes import retry_topic
 from forebay.scenarios.loop import run as run_virtual
 from forebay.scenarios.loop import running_loop
 from forebay.supervisors.runtime import Runtime
@@ -28,6 +30,7 @@ RELAY = f"/relays/relay[{TOPIC}]"
 LOCK = f"{RELAY}/topic_lock"
 LIMITER = f"{RELAY}/term/rate_limiter"
 CONNECTION = f"{RELAY}/term/kafka_connection"
+RETRY_CONNECTION = f"{RELAY}/term/retry_connection"
 WRITER = f"{RELAY}/term/redis_writer"
 LIMITS = Limits(shutdown=2.0)
 
@@ -40,18 +43,35 @@ def run(main, *args, seed=0):
     return run_virtual(main, *args, seed=seed, horizon=HORIZON)
 
 
-def consumer(partition):
-    return f"{RELAY}/term/partitions/partition_consumer[{partition}]"
+def consumer(partition, lane="partition"):
+    return f"{RELAY}/term/partitions/{lane}_consumer[{partition}]"
 
 
 class RecordedQueue(Flaky):
-    """The one queue of all instances; keeps every write that took effect: token, partition, start, to, outcome."""
+    """The one queue of all instances; keeps every write that took effect: token, partition, start, to, outcome.
+
+    It refuses a range that holds one of the ids in `poisons` as often as their number says. What its `unparkable` names is
+    refused as a parked record too, unless it comes without bytes.
+    """
 
     def __init__(self, queue):
         super().__init__(queue, Faults(Random(0)))
         self.writes = []
+        self.poisons = {}
+        self.unparkable = set()
+
+    def refuse(self, items):
+        for item in items:
+            if isinstance(item, ParkedRecord):
+                if item.value in self.unparkable:
+                    raise BackendError(f"poisoned bytes {item.value!r}")
+            elif self.poisons.get(item.id):
+                if len(items) == 1:
+                    self.poisons[item.id] -= 1
+                raise BackendError(f"poisoned {item.id}")
 
     async def write(self, topic, token, epoch, partition, start, to, items):
+        self.refuse(items)
         written = await self.port.write(topic, token, epoch, partition, start, to, items)
         self.writes.append((token, partition, start, to, written))
         return written
@@ -70,7 +90,7 @@ class Services:
 
     async def start(self):
         await self.embedded.start()
-        await self.log.ensure([TopicSpec(TOPIC, self.partitions, 1e9, 1 << 24)])
+        await self.log.ensure([TopicSpec(name, self.partitions, 1e9, 1 << 24) for name in (TOPIC, retry_topic(TOPIC))])
 
     async def post(self, count, partition=None):
         """Append jobs; their ids are their numbers."""
@@ -122,7 +142,9 @@ class Services:
         for token, partition, start, to, written in self.queue.writes:
             assert token >= newest
             newest = token
-            assert start == place[partition] < to
+            if start == to:
+                continue  # asked only whether the queue takes anything
+            assert start == place.get(partition, 0) < to
             place[partition] = to
             assert written.redelivered == written.duplicates == 0
 
@@ -135,6 +157,7 @@ class Instance:
         self.options = {"ttl": 10.0, "lock_delay": 5.0, "rate": None, "batch": 50, "intensity": Intensity()} | options
         random = Random(f"{seed}:{name}")
         self.log = Flaky(services.log, Faults(random))
+        self.retry_log = Flaky(services.log, self.log.faults)  # the same log, its calls counted apart
         self.queue = Flaky(services.queue, Faults(random))
         self.coordination = Flaky(services.coordination, Faults(random))
         self.faults = [port.faults for port in (self.log, self.queue, self.coordination)]
@@ -167,7 +190,8 @@ class Instance:
 
     def _term(self, term):
         partitions = [
-            ChildSpec(f"partition_consumer[{p}]", lambda p=p: self._consumer(term, p), limits=LIMITS)
+            ChildSpec(f"{name}[{p}]", lambda p=p, retry=retry: self._consumer(term, p, retry), limits=LIMITS)
+            for name, retry in (("partition_consumer", False), ("retry_consumer", True))
             for p in range(term.partitions)
         ]
         rate = self.options["rate"]
@@ -182,7 +206,16 @@ class Instance:
                 lambda: KafkaConnection(topic=TOPIC, log=self.log, probe_interval=1.0, silence_limit=10.0),
                 limits=LIMITS,
             ),
-            ChildSpec("redis_writer", lambda: RedisWriter(term=term, queue=self.queue, topic_lock=LOCK), limits=LIMITS),
+            ChildSpec(
+                "retry_connection",
+                lambda: KafkaConnection(topic=retry_topic(TOPIC), log=self.retry_log, probe_interval=1.0, silence_limit=10.0),
+                limits=LIMITS,
+            ),
+            ChildSpec(
+                "redis_writer",
+                lambda: RedisWriter(term=term, queue=self.queue, log=self.log, acks=Acks.LEADER, topic_lock=LOCK),
+                limits=LIMITS,
+            ),
             ChildSpec("partitions", SupervisorSpec(Strategy.DYNAMIC, partitions, **self.supervision())),
         ]
         return ChildSpec(
@@ -191,14 +224,15 @@ class Instance:
             restart=Restart.TEMPORARY,
         )
 
-    def _consumer(self, term, partition):
+    def _consumer(self, term, partition, retry):
         return PartitionConsumer(
             term=term,
             partition=partition,
             batch=self.options["batch"],
             rate_limiter=LIMITER,
-            kafka_connection=CONNECTION,
+            kafka_connection=RETRY_CONNECTION if retry else CONNECTION,
             redis_writer=WRITER,
+            retry=retry,
         )
 
     def history(self):

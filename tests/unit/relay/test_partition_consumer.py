@@ -196,7 +196,7 @@ def test_what_retention_took_is_skipped_by_a_range_without_jobs_and_counted():
             await script.located(10)
             script.say(Missed(3, 10, Extent(25, 90)))
             write = await script.hear("writer")
-            assert write == Write(3, 10, 25, (), script.stand.subject)
+            assert write == Write(3, 10, 25, (), script.stand.subject, ())
             assert script.stand.notes("expired") == [{"partition": 3, "from_": 10, "to": 25, "records": 15}]
             script.say(BatchWritten(3, 25))
             await script.hear("connection")

@@ -13,7 +13,7 @@ from support.peers import settle, standing
 from forebay.actors.relay.messages import BatchWritten, Locate, Located, Rewind, Term, TermRefused, Write
 from forebay.actors.relay.redis_writer import MAX_BYTES, MAX_JOBS, RedisWriter, item_size, split
 from forebay.backends.errors import Full
-from forebay.backends.ports import JobState, ParkedRecord, QueuedJob, Token
+from forebay.backends.ports import Acks, JobState, ParkedRecord, QueuedJob, Token
 from forebay.scenarios.loop import run, running_loop
 
 TOKEN = Token(0, 5)
@@ -26,7 +26,7 @@ async def writing(token=TOKEN, planted=TOKEN):
     queue = Flaky(embedded.queue(), Faults(Random(2)))
     epoch = (await queue.port.plant("jobs", planted)).epoch if planted else "none"
     term = Term("jobs", 2, token, "session", epoch)
-    make = lambda: RedisWriter(term=term, queue=queue, topic_lock="/lock")  # noqa: E731
+    make = lambda: RedisWriter(term=term, queue=queue, log=embedded.log, acks=Acks.LEADER, topic_lock="/lock")  # noqa: E731
     async with standing(make, "a", "b", "lock") as stand:
         stand.queue = queue
         yield stand

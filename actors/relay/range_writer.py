@@ -1,0 +1,167 @@
+"""Ranges of one term into its queue: each once, and a job that the queue refuses goes another way (rows R5, R6).
+
+A refusal that is none of the port's answers is taken for the fault of one job only when the queue takes a range without any:
+what refuses everything is an outage, and is waited out. The range is then halved until the job is alone. It is appended to
+the retry topic, or parked, and only then does the mark pass it: whatever stops the relay in between makes the job come
+twice, under its own id, and never not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from attrs import frozen
+
+from forebay.actors.context import Context
+from forebay.actors.relay.detour import name_aside, put_back, set_aside
+from forebay.actors.relay.messages import Term
+from forebay.actors.relay.outage import Outage
+from forebay.backends.errors import BackendError, FenceMissing, JobTooLarge, MarkMismatch, StaleToken, Unavailable
+from forebay.backends.ports import Acks, Log, Mark, ParkedRecord, Queue, QueuedJob, Record
+from forebay.config.values import Backoff
+
+Item = QueuedJob | ParkedRecord
+
+ANSWERS: Final = (StaleToken, FenceMissing, MarkMismatch)
+"""Refusals that speak of the whole range, and not of a job in it."""
+
+
+@frozen
+class Range:
+    """What the mark of `partition` is to move over, from `start` to `to`; each item's record is among `records`."""
+
+    partition: int
+    start: int
+    to: int
+    items: Sequence[Item]
+    records: Sequence[Record]
+
+    def halves(self) -> tuple[Range, Range]:
+        """The range in two, each with an item at least; it has two itself."""
+        half = len(self.items) // 2
+        middle = self.items[half].offset
+        return (
+            Range(self.partition, self.start, middle, self.items[:half], self.records),
+            Range(self.partition, middle, self.to, self.items[half:], self.records),
+        )
+
+
+class RangeWriter:
+    """Notes `put_back` for each job that went back into the log, `parked` for records set aside, `queue_away`, `log_away`
+    and their ends.
+    """
+
+    def __init__(self, ctx: Context, term: Term, queue: Queue, log: Log, acks: Acks, backoff: Backoff) -> None:
+        self._ctx = ctx
+        self._term = term
+        self._queue = queue
+        self._log = log
+        self._acks = acks
+        self._outage = Outage(ctx, "queue", backoff)
+        self._log_outage = Outage(ctx, "log", backoff)
+
+    async def write(self, wanted: Range) -> None:
+        """Return when the mark stands at `wanted.to`, however long that takes. Raises `ANSWERS`."""
+        try:
+            await self._put(wanted, wanted.items)
+        except ANSWERS:
+            raise
+        except BackendError as error:
+            if len(wanted.items) > 1:
+                for half in wanted.halves():
+                    await self.write(half)
+            else:
+                await self._divert(wanted, error)
+
+    async def marks(self) -> Mapping[int, Mark]:
+        """Return the marks of every partition, however long that takes. Raises `ANSWERS`."""
+
+        async def attempt() -> Mapping[int, Mark]:
+            try:
+                return await self._queue.marks(self._term.topic, self._term.token)
+            except (Unavailable, *ANSWERS):
+                raise
+            except BackendError as error:
+                raise Unavailable(f"it refuses to tell its marks: {error}") from error
+
+        return await self._outage.call(attempt)
+
+    # --- one range
+
+    async def _put(self, wanted: Range, items: Sequence[Item], *, last_resort: bool = False) -> None:
+        """Write, as often as it takes. A try without an answer may have taken effect; the mark then tells.
+
+        Raises what the queue has against one of the items; without any, or with `last_resort`, that is waited out.
+        """
+        tries = 0
+
+        async def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                await self._write(wanted.partition, wanted.start, wanted.to, items)
+            except (Unavailable, *ANSWERS):
+                raise
+            except BackendError as error:
+                if last_resort or not items:
+                    raise Unavailable(f"it refuses a write that leaves it no choice: {error}") from error
+                await self._blame(wanted)
+                raise
+
+        try:
+            await self._outage.call(attempt)
+        except MarkMismatch as mismatch:
+            if tries == 1 or mismatch.next != wanted.to:
+                raise
+
+    async def _blame(self, wanted: Range) -> None:
+        """Return if the queue takes a range without items; else it is not they that it has something against."""
+        try:
+            await self._write(wanted.partition, wanted.start, wanted.start, ())
+        except (Unavailable, *ANSWERS):
+            raise
+        except BackendError as error:
+            raise Unavailable(f"it refuses every write, also one without jobs: {error}") from error
+
+    async def _write(self, partition: int, start: int, to: int, items: Sequence[Item]) -> None:
+        term = self._term
+        written = await self._queue.write(term.topic, term.token, term.epoch, partition, start, to, items)
+        if written.parked:
+            error = next(item.error for item in items if isinstance(item, ParkedRecord))
+            self._ctx.note("parked", partition=partition, records=written.parked, error=error)
+
+    # --- one job that is refused
+
+    async def _divert(self, wanted: Range, error: BackendError) -> None:
+        (item,) = wanted.items
+        record = next(record for record in wanted.records if record.offset == item.offset)
+        why = str(error)
+        if isinstance(item, ParkedRecord):
+            await self._park(wanted, [name_aside(record, f"{item.error}; {why}")])
+            return
+        again = None if isinstance(error, JobTooLarge) else put_back(self._term.topic, record, why)
+        if again is not None:
+            try:
+                await self._log_outage.call(partial(self._log.append, (again,), self._acks))
+            except BackendError as refused:
+                why = f"{why}; and the log refuses it: {refused}"
+            else:
+                await self._put(wanted, ())
+                self._ctx.note("put_back", topic=record.topic, partition=record.partition, offset=record.offset, error=why)
+                return
+        await self._park(wanted, [set_aside(record, why), name_aside(record, why)])
+
+    async def _park(self, wanted: Range, ways: Sequence[ParkedRecord]) -> None:
+        """Park the job, with its bytes if the queue takes them."""
+        *tried, last = ways
+        for way in tried:
+            try:
+                await self._put(wanted, (way,))
+            except ANSWERS:
+                raise
+            except BackendError:
+                continue
+            return
+        await self._put(wanted, (last,), last_resort=True)
