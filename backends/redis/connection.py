@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -82,7 +83,7 @@ class Connection:
     async def load(self, scripts: Sequence[Script]) -> None:
         """Let Redis know the scripts."""
         for script in scripts:
-            await self.command("SCRIPT LOAD", script.text)
+            await self.command("SCRIPT", "LOAD", script.text)
 
     async def command(self, *words: Value) -> Any:
         """Send one command and return its answer as Redis gives it: bytes, integers, lists."""
@@ -107,11 +108,12 @@ class Connection:
     async def _exchange(self, connection: AbstractConnection, words: Sequence[Value], cancels: int) -> Any:
         """Send and read. `cancels`: how often the task had been cancelled before the call.
 
-        redis-py sends with asyncio.wait_for, which on Python 3.11 drops a cancellation that comes when the sending has just
-        ended (CPython issue 86296): here it is raised after all.
+        hiredis packs the words: redis-py's asyncio client would do that in Python, word by word. redis-py sends with
+        asyncio.wait_for, which on Python 3.11 drops a cancellation that comes when the sending has just ended (CPython issue
+        86296): here it is raised after all.
         """
         try:
-            await connection.send_command(*words)
+            await connection.send_packed_command(pack_command(tuple(words)))  # type: ignore[arg-type]
             if _cancels() > cancels:
                 await connection.disconnect(nowait=True)  # the answer is not read
                 raise asyncio.CancelledError
