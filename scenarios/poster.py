@@ -9,14 +9,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from threading import Event
+from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from attrs import frozen
 
 from forebay.scenarios.journal import Journal
 
 Job = Mapping[str, Any]
+
+NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
 
 PASSING: Final = frozenset({429, 503, 504})
 """Answers that mean: the same job again, later."""
@@ -71,16 +74,16 @@ class Poster:
         self._pause = pause
         self._connection: HTTPConnection | None = None
 
-    def post(self, job: Job) -> None:
+    def post(self, job: Job, query: Mapping[str, str] = NO_QUERY) -> None:
         """Return once the job is accepted and its id is written down. Raises `Refused`, `Stopped`."""
-        answer = self._insist("/v1/jobs", json.dumps(job))
+        answer = self._insist("/v1/jobs", query, json.dumps(job))
         if not answer.positive:
             raise Refused(answer.status, answer.body)
         self._journal.note(job["id"])
 
-    def post_batch(self, jobs: Sequence[Job]) -> None:
+    def post_batch(self, jobs: Sequence[Job], query: Mapping[str, str] = NO_QUERY) -> None:
         """The same for several jobs in one request; those that were not accepted are posted one by one."""
-        answer = self._insist("/v1/batch", json.dumps({"jobs": jobs}))
+        answer = self._insist("/v1/batch", query, json.dumps({"jobs": jobs}))
         if not answer.positive:
             raise Refused(answer.status, answer.body)
         results = json.loads(answer.body)["results"]
@@ -91,7 +94,7 @@ class Poster:
             else:
                 left.append(job)
         for job in left:
-            self.post(job)
+            self.post(job, query)
 
     def close(self) -> None:
         """Close the connection."""
@@ -99,9 +102,10 @@ class Poster:
             self._connection.close()
             self._connection = None
 
-    def _insist(self, path: str, body: str) -> Answer:
+    def _insist(self, path: str, query: Mapping[str, str], body: str) -> Answer:
+        target = f"{path}?{urlencode(query)}" if query else path
         while not self._stop.is_set():
-            answer = self._try(path, body)
+            answer = self._try(target, body)
             if answer is not None and answer.status not in PASSING:
                 return answer
             self._stop.wait(self._pause)
