@@ -3,8 +3,11 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import pytest
+from attrs import evolve
 from support.peers import settle, standing
 
+from forebay.actors.relay.detour import RETRY_AFTER
 from forebay.actors.relay.messages import (
     BatchWritten,
     Locate,
@@ -21,7 +24,8 @@ from forebay.actors.relay.messages import (
 )
 from forebay.actors.relay.partition_consumer import PartitionConsumer, read
 from forebay.backends.ports import Extent, ParkedRecord, QueuedJob, Record, Token
-from forebay.jobs import JobPost, encode
+from forebay.jobs import JobPost, decode, encode, encode_again
+from forebay.jobs.lanes import MAX_PARTITIONS
 from forebay.scenarios.loop import run
 
 TERM = Term("jobs", 4, Token(0, 1), "s", "e")
@@ -68,7 +72,7 @@ class Script:
 
 
 @asynccontextmanager
-async def consuming():
+async def consuming(retry=False):
     make = lambda: PartitionConsumer(  # noqa: E731
         term=TERM,
         partition=3,
@@ -76,6 +80,7 @@ async def consuming():
         rate_limiter="/limiter",
         kafka_connection="/connection",
         redis_writer="/writer",
+        retry=retry,
     )
     async with standing(make, "limiter", "connection", "writer") as stand:
         yield Script(stand)
@@ -216,6 +221,115 @@ def test_a_log_that_was_cut_is_noted_once_and_waited_for():
             assert (await script.write_of(10, record(10))).start == 10
             await asyncio.sleep(10)
             await script.quiet()
+
+    run(main)
+
+
+def test_a_shadow_is_read_and_left_out_of_its_range_and_counted_when_that_is_written():
+    """R9: nothing of it reaches the queue, and the mark passes it; what cannot be read is parked all the same."""
+
+    async def main():
+        async with consuming() as script:
+            await script.located(0)
+            broken = Record("jobs", 3, 1, 9, b"{not json", headers=(("forebay-shadow", b"1"),))
+            write = await script.write_of(0, record(0, shadow=True), broken, record(2), record(3, shadow=True))
+            assert (write.start, write.to) == (0, 4)
+            assert [(type(item), item.offset) for item in write.items] == [(ParkedRecord, 1), (QueuedJob, 2)]
+            assert script.stand.notes("shadowed") == []
+            script.say(BatchWritten(3, 4))
+            assert await script.hear("connection") == Progress(3, 4)
+            assert script.stand.notes("shadowed") == [{"partition": 3, "records": 2}]
+
+    run(main)
+
+
+def test_a_range_of_shadows_alone_moves_the_mark_and_takes_its_permits():
+    """R9: the rate is that of a live run."""
+
+    async def main():
+        async with consuming() as script:
+            await script.located(5)
+            write = await script.write_of(5, record(5, shadow=True), record(6, shadow=True))
+            assert (write.start, write.to, list(write.items)) == (5, 7, [])
+
+    run(main)
+
+
+def back(offset, attempt, at, **post):
+    """A record of the retry topic that the log took at `at` seconds."""
+    first = record(offset, **post)
+    job = decode("jobs", 3, offset, 9, first.value, first.headers)
+    value, headers = encode_again(evolve(job, attempt=attempt - 1), "it broke", job.not_before)
+    return Record("jobs.retry", 3, offset, int(at * 1000), value, headers=headers)
+
+
+async def wall(script):
+    return script.stand.runtime.system.clock.wall() / 1000
+
+
+@pytest.mark.parametrize("attempt", range(1, len(RETRY_AFTER) + 1))
+def test_a_job_of_the_retry_lane_waits_for_its_time(attempt):
+    """R6: what may pass gets time to pass; the marks of the lane are its own."""
+
+    async def main():
+        async with consuming(retry=True) as script:
+            begun = await wall(script)
+            located = await script.hear("writer")
+            assert located.partition == MAX_PARTITIONS + 3
+            script.say(Located(0))
+            assert await script.pulled_from() == 0
+            script.say(Pulled(3, 0, [back(0, attempt, begun)]))
+            assert await script.pulled_from() == 0
+            assert await wall(script) - begun == pytest.approx(RETRY_AFTER[attempt - 1], abs=0.01)
+            write = await script.write_of(0, back(0, attempt, begun))
+            assert (write.partition, write.start, write.to) == (MAX_PARTITIONS + 3, 0, 1)
+            script.say(BatchWritten(MAX_PARTITIONS + 3, 1))
+            assert await script.hear("connection") == Progress(3, 1)
+
+    run(main)
+
+
+def test_those_of_the_retry_lane_whose_time_has_come_go_before_one_whose_time_has_not():
+    async def main():
+        async with consuming(retry=True) as script:
+            await script.hear("writer")
+            script.say(Located(0))
+            await script.hear("connection")
+            now = await wall(script)
+            broken = Record("jobs.retry", 3, 1, int(now * 1000), b"{not json")
+            script.say(Pulled(3, 0, [back(0, 1, now - 1), broken, back(2, 2, now - 1), back(3, 1, now - 9)]))
+            assert await script.hear("limiter") == Take(2, script.stand.subject)
+            script.say(Permits(2))
+            write = await script.hear("writer")
+            assert (write.start, write.to, len(write.items)) == (0, 2, 2)
+
+    run(main)
+
+
+def test_a_clock_that_is_behind_the_logs_makes_no_wait_longer():
+    async def main():
+        async with consuming(retry=True) as script:
+            await script.hear("writer")
+            script.say(Located(0))
+            await script.hear("connection")
+            now = await wall(script)
+            script.say(Pulled(3, 0, [back(0, 1, now + 86_400)]))
+            await script.hear("connection")
+            assert await wall(script) - now == pytest.approx(RETRY_AFTER[0], abs=0.01)
+
+    run(main)
+
+
+def test_a_job_that_is_to_run_much_later_does_not_wait_in_the_retry_lane_for_that():
+    async def main():
+        async with consuming(retry=True) as script:
+            await script.hear("writer")
+            script.say(Located(0))
+            await script.hear("connection")
+            now = await wall(script)
+            later = int(now * 1000) + 86_400_000
+            write = await script.write_of(0, back(0, 1, now - 1, not_before=later))
+            assert write.items[0].not_before == later
 
     run(main)
 
