@@ -1,0 +1,42 @@
+"""A job document as a program writes it: the counterpart of `posts`, for all who post jobs from Python."""
+
+from __future__ import annotations
+
+import json
+
+from .posts import InvalidCode, InvalidJob, JobPost, parse_post
+
+_SPACE = b" \t\r\n"
+
+
+def write_post(
+    type_: str,
+    args: object = None,
+    *,
+    raw: bytes | None = None,
+    id: str | None = None,  # noqa: A002 - the field's name in the HTTP interface
+    dedup: str | bool | None = None,
+    delay: float = 0.0,
+    key: str | None = None,
+) -> tuple[bytes, JobPost]:
+    """Return the document of a job, and the job that it says.
+
+    `args` is any JSON value (`{}` if None); `raw` is JSON text in its stead, kept byte for byte. Raises `InvalidJob` for
+    what the gate would refuse, and `TypeError` for `args` that JSON cannot say.
+    """
+    fields = {"type": type_, "id": id, "dedup": dedup, "delay": delay or None, "key": key}
+    if raw is None:
+        raw = _encoded({} if args is None else args)
+    head = _encoded({name: value for name, value in fields.items() if value is not None})
+    body = head[:-1] + b', "args": ' + raw + b"}"
+    post = parse_post(body)
+    if post.args != raw.strip(_SPACE):
+        raise InvalidJob(InvalidCode.WRONG, "raw is one JSON value, and nothing behind it", "args")
+    return body, post
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidJob(InvalidCode.WRONG, f"a text has half a surrogate pair, which is no Unicode: {error}") from error
