@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from forebay.backends.errors import (
+    AcksNotOffered,
     BackendError,
     Full,
     RecordTooLarge,
@@ -55,6 +56,7 @@ NO_SUCH_ROUTE = Kind("no-such-route", 404, "There is nothing at this path")
 UNKNOWN_TOPIC = Kind("unknown-topic", 404, "There is no such topic")
 UNKNOWN_PARTITION = Kind("unknown-partition", 404, "The topic has no such partition")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not take this method")
+ACKS_NOT_OFFERED = Kind("acks-not-offered", 409, "The topic cannot keep these acks")
 SLOW_CLIENT = Kind("slow-client", 408, "The request took too long to arrive")
 BODY_TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 BATCH_TOO_LONG = Kind("batch-too-long", 413, "The batch has too many jobs")
@@ -114,6 +116,7 @@ _OF_BACKEND: Final = (
     (Unavailable, UNAVAILABLE, "nothing was accepted, send it again later"),
     (UnknownTopic, UNKNOWN_TOPIC, "name one of the configured topics"),
     (UnknownPartition, UNKNOWN_PARTITION, "name one of these"),
+    (AcksNotOffered, ACKS_NOT_OFFERED, "send it with acks=leader, or have the topic altered and the gate started anew"),
     (RecordTooLarge, RECORD_TOO_LARGE, "keep large data elsewhere and pass a reference"),
 )
 _OTHERWISE: Final = (INTERNAL, "nothing was accepted; a person must look at the store")

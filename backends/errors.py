@@ -53,6 +53,14 @@ class JobTooLarge(BackendError):
         self.size, self.limit = size, limit
 
 
+class AcksNotOffered(BackendError):
+    """The topic cannot keep the level of acks that was asked for; nothing was written."""
+
+    def __init__(self, topic: str, acks: str) -> None:
+        super().__init__(f"topic {topic!r} cannot keep acks: {acks}")
+        self.topic, self.acks = topic, acks
+
+
 class OffsetOutOfRange(BackendError):
     """The offset asked for lies before the log's start or past its end."""
 

@@ -8,12 +8,17 @@ from .schema import Config
 
 _DEFAULT_QUEUE = "main"
 
+ALL_REPLICATION = 3
+ALL_INSYNC = 2
+"""Copies that a topic needs, and copies that must have a record, for `acks: all` to survive the loss of a broker."""
+
 
 def check(config: Config, node: Node, problems: Problems) -> None:
     """Report every pair of options that cannot stand together."""
     topics = node.value.get("topics")
     items = topics.value if topics is not None and isinstance(topics.value, list) else []
     _check_names(items, problems)
+    _check_copies(config, items, problems)
     _check_queues(config, items or [Node("topics[0]", node.line, {})], problems)
     _check_ports(config, node, problems)
     _check_drain(config, node, problems)
@@ -29,6 +34,21 @@ def _check_names(topics: list[Node], problems: Problems) -> None:
             want = "give each topic a name of its own"
             problems.add(name.path, name.line, f"a second topic {_shown(name)}", want)
         seen.add(name.value)
+
+
+def _check_copies(config: Config, topics: list[Node], problems: Problems) -> None:
+    """Refuse what no cluster can keep, on an embedded log too: the file is to hold with other URLs as well."""
+    for topic, node in zip(config.topics, topics, strict=False):
+        if problems.at(node.path):
+            continue
+        if topic.min_insync > topic.replication:
+            where = _member(node, "min_insync") or node
+            want = "write at most the number of replication, or raise that"
+            problems.add(f"{node.path}.min_insync", where.line, "more than replication", want)
+        elif topic.acks == "all" and (topic.replication < ALL_REPLICATION or topic.min_insync < ALL_INSYNC):
+            where = _member(node, "acks") or node
+            want = f"set replication to {ALL_REPLICATION} and min_insync to {ALL_INSYNC} or more, or acks to leader"
+            problems.add(f"{node.path}.acks", where.line, "a promise that so few copies cannot keep", want)
 
 
 def _check_queues(config: Config, topics: list[Node], problems: Problems) -> None:

@@ -111,7 +111,9 @@ class TopicConfig(Section):
     """A topic of the log and how it is relayed.
 
     `rate` is the most that the relay moves, in jobs/s; `retention` how long the log keeps a record
-    that was relayed; `max_record` the longest record.
+    that was relayed; `max_record` the longest record. `replication` is how many copies a new topic
+    gets, or as many as there are brokers, and `min_insync` how many must have a record before
+    `acks: all` is answered; an embedded log has one disk and passes these two over.
     """
 
     name: str = field(validator=_checked, metadata=_of(_NAME))
@@ -121,6 +123,8 @@ class TopicConfig(Section):
     rate: float = setting(rate(1 / 3600, 10_000_000), default=5000.0)
     retention: float = setting(duration(60, 3660 * _DAY), default=48 * 3600.0)
     max_record: int = setting(size(1024, 2**30), default=8 * 2**20)
+    replication: int = setting(integer(1, 100), default=3)
+    min_insync: int = setting(integer(1, 100), default=2)
 
 
 @frozen(repr=False)

@@ -52,11 +52,6 @@ class Stores:
         """Every topic's queue; topics may share one."""
         return {topic.name: self._queues[topic.queue] for topic in self._config.topics}
 
-    @property
-    def durability(self) -> Mapping[Acks, str]:
-        """What an acknowledged record has survived, in the words of the gate's answers."""
-        return dict.fromkeys(Acks, "synced to disk")
-
     # --- opening
 
     @property
@@ -125,4 +120,12 @@ def topic_specs(topic: TopicConfig) -> Sequence[TopicSpec]:
 
 def topic_spec(topic: TopicConfig) -> TopicSpec:
     """Return the topic as the log must have it."""
-    return TopicSpec(topic.name, topic.partitions, topic.retention, topic.max_record, Acks(topic.acks))
+    return TopicSpec(
+        topic.name,
+        topic.partitions,
+        topic.retention,
+        topic.max_record,
+        Acks(topic.acks),
+        replication=topic.replication,
+        min_insync=topic.min_insync,
+    )

@@ -171,7 +171,7 @@ def _gate_routes(parts: Parts, ctx: Context) -> list[Route]:
         producer=PRODUCER,
         topics=config.topics,
         config=config.gate or GateConfig(),
-        durability=parts.stores.durability,
+        offers=parts.stores.log.offers,
         known_types=parts.registry.types() if config.workers is not None else None,
     )
 

@@ -5,7 +5,7 @@ A positive answer is given after the log has acknowledged, and never otherwise (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -37,16 +37,16 @@ def gate_routes(
     producer: str,
     topics: Sequence[TopicConfig],
     config: GateConfig,
-    durability: Mapping[Acks, str],
+    offers: Callable[[str], Mapping[Acks, str]],
     known_types: frozenset[str] | None = None,
 ) -> list[Route]:
     """What a gate answers to. `producer` is that actor's path; jobs go to the first of `topics` unless told otherwise.
 
-    `durability` is what answers say of a record acknowledged with these acks. With `known_types`, a job of any other
-    type is refused.
+    `offers` is the log's: what answers say of a record of a topic acknowledged with these acks. With `known_types`, a job
+    of any other type is refused.
     """
     bodies = Bodies(max_body=config.max_body, timeout=config.body_timeout, budget=BODY_BUDGET)
-    appender = _Appender(ctx, producer, config.request_timeout, durability)
+    appender = _Appender(ctx, producer, config.request_timeout, offers)
     gate = _Gate(ctx, bodies, appender, tuple(topics), config.batch_limit, known_types, config.zone)
     return [
         Route("/v1/gate", gate.describe, methods=["GET"]),
@@ -63,14 +63,18 @@ class _Appender:
     ctx: Context
     producer: str
     timeout: float
-    durability: Mapping[Acks, str]
+    offers: Callable[[str], Mapping[Acks, str]]
 
     async def append(self, records: Sequence[NewRecord], acks: Acks) -> list[dict[str, Any]]:
         """Where each record is now. Raises `Problem`: nothing was accepted then, or it is UNKNOWN_OUTCOME."""
         offsets = await self._offsets(Append(tuple(records), acks))
-        durability = self.durability[acks]
         return [
-            {"topic": record.topic, "partition": record.partition, "offset": offset, "durability": durability}
+            {
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": offset,
+                "durability": self.offers(record.topic)[acks],
+            }
             for record, offset in zip(records, offsets, strict=True)
         ]
 

@@ -15,7 +15,7 @@ from forebay.actors.exits import Exit, Normal, Shutdown
 from forebay.actors.gate.messages import Append
 from forebay.actors.ref import Caller
 from forebay.actors.within import within
-from forebay.backends.errors import BackendError, Full, RecordTooLarge, UnknownPartition, UnknownTopic
+from forebay.backends.errors import AcksNotOffered, BackendError, Full, RecordTooLarge, UnknownPartition, UnknownTopic
 from forebay.backends.ports import Acks, Log, NewRecord
 
 _REFUSED_WHOLE: Final = (UnknownTopic, UnknownPartition, RecordTooLarge)
@@ -100,7 +100,11 @@ class Producer(Actor[Append]):
             ctx.run(f"write-{acks.value}", self._write(lane, acks))
 
     async def on_message(self, ctx: Context, message: Append) -> None:
-        """Queue an append, or refuse it."""
+        """Queue an append, or refuse it. What is known not to be offered is refused; a log that is away knows nothing."""
+        for topic in {record.topic for record in message.records}:
+            if message.acks not in (self._log.offers(topic) or Acks):
+                ctx.fail(AcksNotOffered(topic, message.acks.value))
+                return
         size, count = message.size, len(message.records)
         if self._records and (self._bytes + size > self._max_bytes or self._records + count > self._max_records):
             ctx.fail(Full(f"the producer holds {self._records} records, {self._bytes} bytes; try again in a moment"))

@@ -11,7 +11,7 @@ from forebay.backends.kafka.batch import Slice, cut, size_of
 from forebay.backends.kafka.cluster import Cluster
 from forebay.backends.kafka.connection import KafkaLogConnection
 from forebay.backends.kafka.sender import Sender
-from forebay.backends.kafka.topics import ensure
+from forebay.backends.kafka.topics import Offers, ensure
 from forebay.backends.ports import Acks, Clock, NewRecord, TopicSpec
 
 TIMEOUT: Final = 10.0
@@ -32,6 +32,7 @@ class KafkaLog:
         self._sender = Sender(self._cluster, clock)
         self._group = group
         self._limits: dict[str, int] = {}
+        self._offers: dict[str, Offers] = {}
         self._connections: set[KafkaLogConnection] = set()
 
     async def start(self) -> None:
@@ -47,8 +48,12 @@ class KafkaLog:
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
         """Create missing topics and partitions; see `topics.ensure` for what is asked of topics that are there."""
-        await ensure(self._cluster, topics)
+        self._offers |= await ensure(self._cluster, topics)
         self.limit(topics)
+
+    def offers(self, topic: str) -> Offers:
+        """By the topic's settings in Kafka when it was ensured."""
+        return self._offers.get(topic, {})
 
     def limit(self, topics: Sequence[TopicSpec]) -> None:
         """From now on refuse records over the topics' `max_record` before anything is sent."""

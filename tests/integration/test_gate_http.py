@@ -54,7 +54,7 @@ async def test_a_job_is_answered_with_its_id_and_place_and_lies_there(gate):
     answer = response.json()
     assert response.status_code == 202
     assert ULID.fullmatch(answer["id"])
-    assert answer == {"id": answer["id"], "topic": "jobs", "offset": 0, "durability": "disk"} | {
+    assert answer == {"id": answer["id"], "topic": "jobs", "offset": 0, "durability": "synced to disk"} | {
         "partition": partition_of(answer["id"], 8)
     }
     (record,) = await gate.records()
@@ -77,7 +77,7 @@ async def test_raw_bytes_are_kept_as_they_are_whatever_they_are(gate):
     for offset, body in enumerate(bodies):
         response = await gate.post("/v1/topics/jobs/partitions/3?acks=all", body, content_type="application/x-any")
         assert response.status_code == 200
-        assert response.json() == {"topic": "jobs", "partition": 3, "offset": offset, "durability": "disk"}
+        assert response.json() == {"topic": "jobs", "partition": 3, "offset": offset, "durability": "synced to disk"}
     records = await gate.records()
     assert [(r.partition, r.offset, r.value, r.headers) for r in records] == [
         (3, n, body, ()) for n, body in enumerate(bodies)
@@ -91,7 +91,7 @@ async def test_the_client_chooses_topic_acks_and_id(gate):
         "topic": "mail",
         "partition": partition_of("order-1", 2),
         "offset": 0,
-        "durability": "disk",
+        "durability": "synced to disk",
     }
     (record,) = await gate.records("mail")
     assert decoded(record).id == "order-1"
@@ -304,8 +304,9 @@ async def gate_before(actor, capacity):
     mailbox = MailboxSpec(capacity, Overflow.REJECT)
 
     def app(ctx):
-        durability = dict.fromkeys(Acks, "disk")
-        return web_app(gate_routes(ctx, producer="/producer", topics=TOPICS, config=GateConfig(), durability=durability))
+        offers = dict.fromkeys(Acks, "nowhere")
+        routes = gate_routes(ctx, producer="/producer", topics=TOPICS, config=GateConfig(), offers=lambda _topic: offers)
+        return web_app(routes)
 
     children = (
         ChildSpec("producer", actor, Restart.TEMPORARY, mailbox=mailbox, limits=Limits(shutdown=0.1)),

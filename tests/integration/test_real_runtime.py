@@ -13,8 +13,8 @@ import pytest
 from support.live import eventually
 
 from forebay import Registry, Runtime, RuntimeStartFailed, State
-from forebay.backends.errors import DataFolderInUse
-from forebay.backends.ports import TopicSpec
+from forebay.backends.errors import AcksNotOffered, DataFolderInUse
+from forebay.backends.ports import Acks, TopicSpec
 from forebay.scenarios.servers.proxy import Proxy
 
 NUMBERS = count(1)
@@ -108,6 +108,34 @@ async def test_a_job_goes_the_whole_way_byte_for_byte_and_a_stop_leaves_nothing(
     tasks, threads, sockets = held()
     assert (tasks, sockets) == (before[0], before[2])
     assert not [thread for thread in threads - before[1] if not thread.name.startswith("asyncio_")]
+
+
+async def test_all_in_sync_replicas_are_offered_only_where_that_is_true(tmp_path, topic, kafka_cluster, redis_servers):
+    """G4: by the topic's settings in Kafka, for each topic; the answer says what it was worth."""
+    weak = {"name": f"{topic}-weak", "partitions": 1, "min_insync": 1}
+    topics = [{"name": topic, "partitions": 1}, weak]
+    async with running(settings(tmp_path, topic, kafka_cluster, redis_servers.main, topics=topics)) as (runtime, handled):
+        assert (await post(runtime, "a"))[1]["durability"] == "written by the leader"
+        assert (await post(runtime, "b", query="?acks=all"))[1]["durability"] == "in all in-sync replicas (at least 2)"
+        status, answer = await post(runtime, "c", query=f"?acks=all&topic={topic}-weak")
+        assert (status, answer["type"]) == (409, "urn:forebay:problem:acks-not-offered")
+        with pytest.raises(AcksNotOffered):
+            await runtime.enqueue("echo", id="d", topic=f"{topic}-weak", acks=Acks.ALL)
+        assert (await post(runtime, "e", query=f"?topic={topic}-weak"))[0] == 202
+        assert sorted([await handled_as(handled) for _ in "abe"]) == [("a", b"{}"), ("b", b"{}"), ("e", b"{}")]
+
+
+async def test_a_topic_that_is_to_keep_acks_all_and_cannot_is_refused_at_the_start(
+    tmp_path, topic, kafka_cluster, redis_servers
+):
+    """G4."""
+    weak = {"name": topic, "partitions": 1, "min_insync": 1}
+    async with running(settings(tmp_path, topic, kafka_cluster, redis_servers.main, topics=[weak])):
+        pass
+    strong = {"name": topic, "partitions": 1, "acks": "all"}
+    configuration = settings(tmp_path, topic, kafka_cluster, redis_servers.main, topics=[strong])
+    with pytest.raises(RuntimeStartFailed, match=r"min.insync.replicas is 1 and must be 2 or more for acks: all"):
+        await Runtime.from_config(configuration, registry=Registry()).start()
 
 
 async def test_two_runtimes_in_one_folder_are_refused_though_their_stores_are_elsewhere(

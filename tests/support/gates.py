@@ -18,7 +18,7 @@ from forebay.actors.gate.protocol import HttpLimits
 from forebay.actors.process import Limits
 from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
-from forebay.backends.ports import Acks, TopicSpec, Want
+from forebay.backends.ports import TopicSpec, Want
 from forebay.backends.sqlite.embedded import open_embedded
 from forebay.config import GateConfig, TopicConfig
 from forebay.supervisors.runtime import Runtime
@@ -74,7 +74,7 @@ class Gate:
 
 
 def tree(log, *, bind, config, limits, known_types, producer):
-    options = {"config": config, "known_types": known_types, "durability": dict.fromkeys(Acks, "disk")}
+    options = {"config": config, "known_types": known_types, "offers": log.offers}
 
     def app(ctx):
         return web_app(gate_routes(ctx, producer=PRODUCER, topics=TOPICS, **options))

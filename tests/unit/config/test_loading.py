@@ -61,7 +61,7 @@ data: /var/lib/forebay
 queues: {main: {url: "sqlite:"}, slow: {}}
 topics:
   - {name: a.b_c-D, partitions: 3, queue: slow, acks: all, rate: 90/m, retention: 1h,
-     max_record: 1MiB}
+     max_record: 1MiB, replication: 5, min_insync: 4}
 gate: {host: "::1", port: 0, zone: eu-1, max_body: 64KiB, request_timeout: 1s, body_timeout: 2s,
        header_timeout: 3s, max_connections: 4, batch_limit: 5}
 workers: {slots: 1, handlers: [myapp.jobs, more], lease: 5, drain: 500ms}
@@ -78,6 +78,7 @@ supervision: {intensity: {max_restarts: 0, period: 1m}, backoff: {base: 1s, cap:
     topic = config.topic("a.b_c-D")
     assert (topic.partitions, topic.queue, topic.acks, topic.rate) == (3, "slow", "all", 1.5)
     assert (topic.retention, topic.max_record) == (3600.0, 2**20)
+    assert (topic.replication, topic.min_insync) == (5, 4)
     gate = config.gate
     assert (gate.host, gate.port, gate.zone, gate.max_body) == ("::1", 0, "eu-1", 65_536)
     assert (gate.request_timeout, gate.body_timeout, gate.header_timeout) == (1.0, 2.0, 3.0)
@@ -164,6 +165,10 @@ log: {url: "kafka://b1:9092/jobs"}
         ("topics: [{name: 2024}]\n", 1, "topics[0].name", "put it in quotes"),
         ("topics:\n- {name: a}\n- {name: a}\n", 3, "topics[1].name", "a name of its own"),
         ("topics:\n- name: a\n  queue: b\n", 3, "topics[0].queue", "queues (main)"),
+        ("topics:\n- name: a\n  replication: 1\n", 2, "topics[0].min_insync", "at most the number of replication"),
+        ("topics:\n- {name: a, min_insync: 4}\n", 2, "topics[0].min_insync", "at most the number of replication"),
+        ("topics:\n- {name: a, acks: all, replication: 2}\n", 2, "topics[0].acks", "or acks to leader"),
+        ("topics:\n- {name: a, acks: all, min_insync: 1}\n", 2, "topics[0].acks", "or acks to leader"),
         ("queues:\n  other: {}\n", 1, "topics[0].queue", "queues (other)"),
         ("queues: {a/b: {}, main: {}}\n", 1, "queues.a/b", "write 1 to 64"),
         ("queues: {}\n", 1, "queues", "at least one name"),

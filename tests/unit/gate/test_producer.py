@@ -11,7 +11,7 @@ from forebay.actors.gate.messages import Append, record_size
 from forebay.actors.gate.producer import Producer
 from forebay.actors.process import Limits
 from forebay.actors.ref import ActorDied, AskTimeout
-from forebay.backends.errors import BackendError, Full, RecordTooLarge, Unavailable, UnknownOutcome
+from forebay.backends.errors import AcksNotOffered, BackendError, Full, RecordTooLarge, Unavailable, UnknownOutcome
 from forebay.backends.ports import Acks, NewRecord
 from forebay.scenarios.loop import run, running_loop
 from forebay.supervisors.runtime import Runtime
@@ -24,10 +24,13 @@ MAX_RECORD = 100
 class MemoryLog:
     """The append side of the log port: each call takes `latency` seconds, then meets the next of `fates`."""
 
-    def __init__(self, latency=1.0, fates=()):
-        self.latency, self.fates = latency, list(fates)
+    def __init__(self, latency=1.0, fates=(), offered=tuple(Acks)):
+        self.latency, self.fates, self.offered = latency, list(fates), offered
         self.records: list[NewRecord] = []
         self.calls: list[tuple[int, Acks]] = []
+
+    def offers(self, _topic):
+        return dict.fromkeys(self.offered, "kept for this test")
 
     async def append(self, records, acks):
         self.calls.append((len(records), acks))
@@ -93,6 +96,20 @@ def test_each_level_of_acks_is_written_apart_and_does_not_wait_for_the_other():
 
     assert producing(log, scenario) == 1.0
     assert sorted(log.calls, key=str) == [(1, Acks.ALL), (2, Acks.LEADER)]
+
+
+@pytest.mark.parametrize(("offered", "taken"), [([Acks.LEADER], [Acks.LEADER]), ([], [Acks.ALL, Acks.LEADER])])
+def test_acks_that_the_log_is_known_not_to_keep_are_refused_before_anything_is_written(offered, taken):
+    """G4: not weakened in silence. A log that is away offers nothing yet, and says so itself."""
+    log = MemoryLog(offered=offered)
+
+    async def scenario(runtime):
+        return await ask_all(runtime, [append(b"1", acks=Acks.ALL), append(b"2")])
+
+    answers = producing(log, scenario)
+    assert sorted(acks.value for _, acks in log.calls) == [acks.value for acks in taken]
+    assert isinstance(answers[0], AcksNotOffered) == (Acks.ALL not in taken)
+    assert isinstance(answers[1], tuple)
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), UnknownOutcome("cut off"), Full("disk"), BackendError("broken")])
