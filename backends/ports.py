@@ -353,10 +353,13 @@ class JobView:
     due: int | None = None
     partition: int = 0
     offset: int = 0
+    headers: Headers = field(default=(), repr=False)
 
 
 class Queue(Protocol):
     """The working set: what is ready, what runs, what waits, what died.
+
+    Partitions of a topic's retry lane have numbers of their own here, those of `jobs.lanes.retry_mark`.
 
     The relay's side is fenced by `Token`; the workers' side by lease epochs. Each call takes effect whole or not at
     all, is durable (where the backend is) when it returns, and may be repeated after `UnknownOutcome`.
@@ -439,7 +442,13 @@ class Queue(Protocol):
         """How many jobs are in which state."""
 
     async def browse(self, topic: str, state: JobState, limit: int, after: str = "") -> Sequence[JobView]:
-        """Jobs in one state, by id, from the first id greater than `after`."""
+        """Jobs in one state, by id, from the first id greater than `after`.
+
+        A parked record's id is its place in the log, `<topic>/<partition>/<offset>`.
+        """
+
+    async def find(self, topic: str, ids: Sequence[str]) -> Sequence[JobView]:
+        """The jobs and parked records with these ids, whatever their state, in that order; what is not there is left out."""
 
     async def resubmit(self, topic: str, ids: Sequence[str]) -> int:
         """Dead jobs to pending with a fresh attempt count; returns how many."""

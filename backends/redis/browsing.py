@@ -67,12 +67,25 @@ async def _scan(connection: Connection, key: str) -> AsyncIterator[Sequence[byte
             return
 
 
+async def find(connection: Connection, topic: str, ids: Sequence[str]) -> Sequence[JobView]:
+    """Jobs and parked records by id. One that changes its state meanwhile is shown as it was or as it is."""
+    if not ids:
+        return ()
+    names = [id_.encode() for id_ in ids]
+    jobs = {view.id: view for view in await _jobs(connection, topic, names)}
+    parked = {view.id: view for view in await _parked_views(connection, topic, names)}
+    return tuple(view for id_ in ids if (view := jobs.get(id_) or parked.get(id_)) is not None)
+
+
 async def _views(connection: Connection, topic: str, state: JobState, ids: Sequence[bytes]) -> Sequence[JobView]:
+    return tuple(view for view in await _jobs(connection, topic, ids) if view.state is state)
+
+
+async def _jobs(connection: Connection, topic: str, ids: Sequence[bytes]) -> Sequence[JobView]:
     records = await connection.command("HMGET", f"{prefix(topic)}states", *ids)
     bodies = await connection.command("HMGET", f"{prefix(topic)}bodies", *ids)
     rows = zip(ids, records, bodies, strict=True)
-    views = (_view(topic, id_, record, body) for id_, record, body in rows if record is not None and body is not None)
-    return tuple(view for view in views if view.state is state)
+    return tuple(_view(topic, id_, record, body) for id_, record, body in rows if record is not None and body is not None)
 
 
 def _view(topic: str, id_: bytes, text: bytes, packed: bytes) -> JobView:
@@ -89,12 +102,17 @@ def _view(topic: str, id_: bytes, text: bytes, packed: bytes) -> JobView:
         due=record.due,
         partition=record.partition,
         offset=record.offset,
+        headers=body.headers,
     )
 
 
 async def _parked(connection: Connection, topic: str, limit: int, after: str) -> Sequence[JobView]:
     ids = await _by_id(connection, f"{prefix(topic)}parked_ids", limit, after)
-    bodies = await connection.command("HMGET", f"{prefix(topic)}parked", *ids) if ids else ()
+    return await _parked_views(connection, topic, ids) if ids else ()
+
+
+async def _parked_views(connection: Connection, topic: str, ids: Sequence[bytes]) -> Sequence[JobView]:
+    bodies = await connection.command("HMGET", f"{prefix(topic)}parked", *ids)
     return tuple(_parked_view(topic, id_, body) for id_, body in zip(ids, bodies, strict=True) if body is not None)
 
 
@@ -112,4 +130,5 @@ def _parked_view(topic: str, id_: bytes, kept: bytes) -> JobView:
         enqueued_at=int(parked_at),
         partition=body.partition,
         offset=body.offset,
+        headers=body.headers,
     )

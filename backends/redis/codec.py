@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from forebay.backends.parked import parked_id
 from forebay.backends.ports import Claim, Headers, JobState, Mark, Outcome, ParkedRecord, QueuedJob, Retry
 from forebay.backends.settled import Settled
 
@@ -59,7 +60,7 @@ def items(topic: str, partition: int, batch: Sequence[QueuedJob | ParkedRecord])
                 ready_at = max(item.enqueued_at, item.not_before)
                 yield "job", item.offset, item.id, dedup, ready_at, item.not_before, body
             case ParkedRecord():
-                place = f"{topic}/{partition}/{item.offset}"
+                place = parked_id(topic, partition, item.offset)
                 body = pack(ParkedBody(partition, item.offset, item.error, item.headers, item.value))
                 yield "parked", item.offset, place, "", 0, 0, body
 

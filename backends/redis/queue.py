@@ -195,6 +195,10 @@ class RedisQueue:
         """Jobs in one state by id; a parked record's id is `<topic>/<partition>/<offset>`."""
         return await browsing.browse(self._connection, topic, state, limit, after)
 
+    async def find(self, topic: str, ids: Sequence[str]) -> Sequence[JobView]:
+        """Jobs and parked records by id, in one look at each hash."""
+        return await browsing.find(self._connection, topic, ids)
+
     async def resubmit(self, topic: str, ids: Sequence[str]) -> int:
         """Dead jobs to pending; they run whatever else has their dedup id now."""
         return int(await self._run(scripts.RESUBMIT, topic, *ids))

@@ -179,6 +179,10 @@ class SqliteQueue:
         """Jobs in one state by id; a parked record's id is `<topic>/<partition>/<offset>`."""
         return await self._database.run(partial(queue_people.browse, topic=topic, state=state, limit=limit, after=after))
 
+    async def find(self, topic: str, ids: Sequence[str]) -> Sequence[JobView]:
+        """Jobs and parked records by id."""
+        return await self._database.run(partial(queue_people.find, topic=topic, ids=tuple(ids)))
+
     async def resubmit(self, topic: str, ids: Sequence[str]) -> int:
         """Dead jobs to pending; they run whatever else has their dedup id now."""
         return await self._change(

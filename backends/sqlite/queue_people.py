@@ -4,9 +4,11 @@ thread.
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from forebay.backends.ports import Counts, JobState, JobView
 from forebay.backends.sqlite.change import Change
+from forebay.backends.sqlite.headers import unpack
 from forebay.backends.sqlite.queue_schema import STATES
 
 
@@ -16,53 +18,70 @@ def counts(connection: sqlite3.Connection, topic: str) -> Counts:
     return Counts(**{state.value: found.get(number, 0) for state, number in STATES.items()})
 
 
+_JOB = (
+    "SELECT id, type, state, attempt, args, error, enqueued_at, partition, offset, headers, "
+    "CASE WHEN state IN (1, 2) AND follows = 0 THEN ready_at END FROM jobs WHERE topic = ? "
+)
+_PARKED = "SELECT id, error, value, parked_at, partition, offset, headers FROM parked WHERE topic = ? "
+_BY_NUMBER = {number: state for state, number in STATES.items()}
+
+
 def browse(connection: sqlite3.Connection, topic: str, state: JobState, limit: int, after: str) -> tuple[JobView, ...]:
     """Jobs in one state by id."""
     if state is JobState.PARKED:
-        return _parked(connection, topic, limit, after)
-    rows = connection.execute(
-        "SELECT id, type, attempt, args, error, enqueued_at, partition, offset, "
-        "CASE WHEN state IN (1, 2) AND follows = 0 THEN ready_at END "
-        "FROM jobs WHERE topic = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
-        (topic, STATES[state], after, limit),
-    )
-    return tuple(
-        JobView(
-            topic=topic,
-            id=id_,
-            type=type_,
-            state=state,
-            attempt=attempt,
-            args=args,
-            error=error,
-            enqueued_at=enqueued_at,
-            due=due,
-            partition=partition,
-            offset=offset,
-        )
-        for id_, type_, attempt, args, error, enqueued_at, partition, offset, due in rows
+        rows = connection.execute(f"{_PARKED} AND id > ? ORDER BY id LIMIT ?", (topic, after, limit))
+        return tuple(_parked_view(topic, row) for row in rows)
+    query = f"{_JOB} AND state = ? AND id > ? ORDER BY id LIMIT ?"
+    rows = connection.execute(query, (topic, STATES[state], after, limit))
+    return tuple(_job_view(topic, row) for row in rows)
+
+
+def find(connection: sqlite3.Connection, topic: str, ids: Sequence[str]) -> tuple[JobView, ...]:
+    """Jobs and parked records by id."""
+    views = (_find(connection, topic, id_) for id_ in ids)
+    return tuple(view for view in views if view is not None)
+
+
+def _find(connection: sqlite3.Connection, topic: str, id_: str) -> JobView | None:
+    row = connection.execute(f"{_JOB} AND id = ?", (topic, id_)).fetchone()
+    if row is not None:
+        return _job_view(topic, row)
+    row = connection.execute(f"{_PARKED} AND id = ?", (topic, id_)).fetchone()
+    return None if row is None else _parked_view(topic, row)
+
+
+def _job_view(topic: str, row: tuple[Any, ...]) -> JobView:
+    id_, type_, state, attempt, args, error, enqueued_at, partition, offset, headers, due = row
+    return JobView(
+        topic=topic,
+        id=id_,
+        type=type_,
+        state=_BY_NUMBER[state],
+        attempt=attempt,
+        args=args,
+        error=error,
+        enqueued_at=enqueued_at,
+        due=due,
+        partition=partition,
+        offset=offset,
+        headers=unpack(headers),
     )
 
 
-def _parked(connection: sqlite3.Connection, topic: str, limit: int, after: str) -> tuple[JobView, ...]:
-    rows = connection.execute(
-        "SELECT id, error, value, parked_at, partition, offset FROM parked WHERE topic = ? AND id > ? ORDER BY id LIMIT ?",
-        (topic, after, limit),
-    )
-    return tuple(
-        JobView(
-            topic=topic,
-            id=id_,
-            type="",
-            state=JobState.PARKED,
-            attempt=0,
-            args=value,
-            error=error,
-            enqueued_at=parked_at,
-            partition=partition,
-            offset=offset,
-        )
-        for id_, error, value, parked_at, partition, offset in rows
+def _parked_view(topic: str, row: tuple[Any, ...]) -> JobView:
+    id_, error, value, parked_at, partition, offset, headers = row
+    return JobView(
+        topic=topic,
+        id=id_,
+        type="",
+        state=JobState.PARKED,
+        attempt=0,
+        args=value,
+        error=error,
+        enqueued_at=parked_at,
+        partition=partition,
+        offset=offset,
+        headers=unpack(headers),
     )
 
 

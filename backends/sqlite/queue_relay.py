@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from attrs import define, frozen
 
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
+from forebay.backends.parked import parked_id
 from forebay.backends.ports import Mark, ParkedRecord, Planted, QueuedJob, Token, Written
 from forebay.backends.settled import Settled
 from forebay.backends.sqlite import queue_settled
@@ -150,7 +151,7 @@ def _park(connection: sqlite3.Connection, batch: Batch, record: ParkedRecord, no
         "INSERT INTO parked (id, topic, partition, offset, parked_at, error, headers, value) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (
-            "{}/{}/{}".format(*place),
+            parked_id(*place),
             *place,
             now,
             record.error,

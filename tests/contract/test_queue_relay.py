@@ -17,6 +17,7 @@ from forebay.backends.ports import (
     Retry,
     Token,
 )
+from forebay.jobs.lanes import retry_mark
 
 ADAPTERS = QUEUES
 
@@ -233,6 +234,24 @@ async def test_parked_records_are_kept_apart_with_error_and_bytes(term):
     assert (view.id, view.error, view.args) == ("jobs/0/1", "not JSON", b"\x00bytes")
     assert (view.partition, view.offset, view.state) == (0, 1, JobState.PARKED)
     assert await term.queue.counts("jobs") == Counts(1, 0, 0, 0, 0, 1)
+
+
+async def test_the_retry_lane_has_marks_of_its_own_and_its_records_their_place_in_the_log(term):
+    """R6: the same partition of both lanes; neither moves, settles or shadows the other."""
+    await term.write(job("a"), parked(), partition=3)
+    await term.write(job("b"), parked(), parked(), partition=retry_mark(3))
+    assert await ids(term.queue, JobState.PARKED) == ["jobs.retry/3/1", "jobs.retry/3/2", "jobs/3/1"]
+    assert (await term.mark(3), await term.mark(retry_mark(3))) == (Mark(2, 0), Mark(3, 0))
+    (claimed,) = await claim(term.queue, limit=1)
+    assert (claimed.id, await term.queue.end("jobs", "w", [Done("a", claimed.epoch)])) == ("a", (True,))
+    assert (await term.mark(3), await term.mark(retry_mark(3))) == (Mark(2, 2), Mark(3, 0))
+
+
+async def test_a_job_that_comes_back_through_the_retry_lane_is_the_same_instance(term):
+    """R6: it may be there twice after a crash between its append and the mark."""
+    await term.write(job("a"))
+    assert (await term.write(job("a"), partition=retry_mark(0))).redelivered == 1
+    assert (await term.mark(), await term.mark(retry_mark(0))) == (Mark(1, 1), Mark(1, 0))
 
 
 async def test_headroom_is_a_share(queue):

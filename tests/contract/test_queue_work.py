@@ -418,6 +418,23 @@ async def test_counts_and_browse_show_every_state(term, site):
     assert (delayed.due, delayed.partition, delayed.offset) == (later, 0, 4)
 
 
+async def test_jobs_are_found_by_id_whatever_their_state_in_the_order_asked(term, site):
+    await one_in_each_state(term, site)
+    seen = [view for s in JobState for view in await term.queue.browse("jobs", s, 10)]
+    ids = [view.id for view in seen]
+    assert [view.id for view in await term.queue.find("jobs", ["nobody", *reversed(ids)])] == ids[::-1]
+    assert list(await term.queue.find("jobs", ids)) == seen
+    assert list(await term.queue.find("jobs", [])) == list(await term.queue.find("other", ids)) == []
+
+
+async def test_headers_are_shown(term):
+    headers = (("trace", b"\xff"), ("trace", b""))
+    await term.write(job("a", headers=headers), lambda offset: ParkedRecord(offset, "e", b"p", headers))
+    assert [view.headers for view in await term.queue.find("jobs", ["a", "jobs/0/1"])] == [headers, headers]
+    (pending,) = await term.queue.browse("jobs", JobState.PENDING, 9)
+    assert pending.headers == headers
+
+
 async def test_browse_goes_on_after_an_id(term):
     await term.write(*(job(i) for i in ("c", "a", "d", "b")))
     browse = term.queue.browse
