@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,8 @@ from forebay.actors.gate.records import record_for
 from forebay.backends.clock import SystemClock
 from forebay.backends.ports import Acks, Clock, Coordination, Log, Queue
 from forebay.config import Config, from_mapping, load
-from forebay.jobs import InvalidCode, InvalidJob, Registry, default_registry, new_ulid, parse_post
+from forebay.jobs import InvalidCode, InvalidJob, Registry, default_registry, new_ulid
+from forebay.jobs.writing import write_post
 from forebay.supervisors.runtime import Runtime
 from forebay.supervisors.stores import Stores
 from forebay.supervisors.streams import seeded_streams
@@ -92,13 +92,7 @@ class JobRuntime(Runtime):
         `args` is any JSON value; `raw` is JSON text in its stead, kept byte for byte. Raises `InvalidJob`, `UnknownTopic`,
         `AskTimeout` after `timeout` seconds (the job may or may not be in), and the log's `BackendError`.
         """
-        fields = {"type": type_, "id": id, "dedup": dedup, "delay": delay or None, "key": key}
-        if raw is None:
-            raw = _encoded({} if args is None else args)
-        head = _encoded({name: value for name, value in fields.items() if value is not None})
-        post = parse_post(head[:-1] + b', "args": ' + raw + b"}")
-        if post.args != raw.strip(b" \t\r\n"):
-            raise InvalidJob(InvalidCode.WRONG, "raw is one JSON value, and nothing behind it", "args")
+        _, post = write_post(type_, args, raw=raw, id=id, dedup=dedup, delay=delay, key=key)
         if self.config.workers is not None and self.registry.lookup(post.type) is None:
             raise InvalidJob(InvalidCode.WRONG, f"no handler of job type {post.type!r} is loaded here", "type")
         now = self.system.clock.wall()
@@ -165,13 +159,6 @@ def load_handlers(config: Config) -> None:
             raise HandlersNotLoaded(
                 f"workers.handlers: cannot import {name!r}: {error}; run where it can be imported from, or install it"
             ) from error
-
-
-def _encoded(value: object) -> bytes:
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError as error:
-        raise InvalidJob(InvalidCode.WRONG, f"a text has half a surrogate pair, which is no Unicode: {error}") from error
 
 
 __all__ = ["CONTROL_SOCKET", "Enqueued", "HandlersNotLoaded", "InvalidJob", "JobRuntime", "load_handlers"]

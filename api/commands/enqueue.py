@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,17 +40,22 @@ def enqueue(
         from forebay.commands.control import Control  # noqa: PLC0415 - help must not wait for it
 
         raw = sys.stdin.buffer.read() if args == "-" else args.encode(errors="surrogateescape")
-        fields = {"type": type_, "id": id_, "dedup": True if dedup == "true" else dedup, "delay": delay, "key": key}
-        body = _document({name: value for name, value in fields.items() if value is not None}, raw)
+        fields = {"id": id_, "dedup": True if dedup == "true" else dedup, "delay": delay or 0.0, "key": key}
+        body = _document(type_, raw, fields)
         query = {} if topic is None else {"topic": topic}
         answer = Control(data_folder(config, data)).post("/v1/jobs", body, **query)
     click.echo(f"{answer['id']} {answer['topic']}/{answer['partition']}/{answer['offset']}")
 
 
-def _document(fields: dict[str, object], raw: bytes) -> bytes:
-    """The fields with the bytes of `raw` as `args`, unchanged. ARGS that are no JSON value are refused here."""
+def _document(type_: str, raw: bytes, fields: dict[str, Any]) -> bytes:
+    """The job with the bytes of `raw` as its `args`, unchanged. What is no job is refused here."""
+    from forebay.jobs import InvalidCode, InvalidJob  # noqa: PLC0415 - help must not wait for it
+    from forebay.jobs.writing import write_post  # noqa: PLC0415
+
     try:
-        json.loads(raw)
-    except ValueError as error:
+        body, _ = write_post(type_, raw=raw, **fields)
+    except InvalidJob as error:
+        if error.code is not InvalidCode.MALFORMED:
+            raise WrongUse(str(error)) from None
         raise WrongUse(f'ARGS are not JSON: {error}; quote them for the shell, like \'{{"to": "ann"}}\'') from None
-    return json.dumps(fields).encode()[:-1] + b', "args": ' + raw + b"}"
+    return body

@@ -111,6 +111,16 @@ def test_arguments_that_are_not_json_are_refused_before_anything_is_sent(forebay
     assert "ARGS are not JSON" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(["--delay", "-1"], "delay must be a number of seconds"), (["1, 2"], "ARGS are not JSON"), (["--id", ""], "id has 0")],
+)
+def test_what_is_no_job_is_refused_before_anything_is_sent(forebay, options, told):
+    result = forebay("enqueue", "mail.send", *options, "--data", "nowhere")
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
 @pytest.mark.parametrize("command", ["resubmit", "discard"])
 def test_an_action_on_no_job_in_particular_is_refused(forebay, command):
     result = forebay("jobs", command, "--data", "nowhere", "--topic", "jobs")
