@@ -33,6 +33,7 @@ def _form(pattern: str, example: str) -> Form:
 SQLITE: Final = _form("", "sqlite:")
 KAFKA: Final = _form(rf"//{_ADDRESS}(?:,{_ADDRESS})*", "kafka://broker1:9092,broker2:9092")
 REDIS: Final = _form(rf"//{_USER}{_ADDRESS}(?:/[0-9]{{1,5}})?", "redis://user:password@host:6379/0")
+CONSUL: Final = _form(rf"//(?:[^\s/@?#:]*@)?{_ADDRESS}(?:\?dc=[A-Za-z0-9_-]+)?", "consul://token@127.0.0.1:8500?dc=name")
 
 
 @frozen
@@ -45,8 +46,9 @@ class Port:
 
 LOG: Final = Port("log", MappingProxyType({"sqlite": SQLITE, "kafka": KAFKA}))
 QUEUE: Final = Port("queue", MappingProxyType({"sqlite": SQLITE, "redis": REDIS}))
-COORDINATION: Final = Port("coordination", MappingProxyType({"sqlite": SQLITE}))
+COORDINATION: Final = Port("coordination", MappingProxyType({"sqlite": SQLITE, "consul": CONSUL}))
 
+_PORT: Final = re.compile(r":([0-9]+)(?=[,/?]|\Z)")
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.DOTALL)
 
 
@@ -92,7 +94,7 @@ def store_url(port: Port) -> Scalar[StoreUrl]:
             raise ValueError(f"write {usable}: the {port.name} knows no scheme {match[1]}")
         if form is SQLITE and match[2]:
             raise ValueError('write "sqlite:" alone; the files lie in the folder `data`')
-        if not form.pattern.fullmatch(match[2]):
+        if not form.pattern.fullmatch(match[2]) or any(int(number) > 65_535 for number in _PORT.findall(match[2])):
             raise ValueError(f"write it like {form.example}")
         return StoreUrl(str(url))
 

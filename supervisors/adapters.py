@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
+from forebay.backends.consul import ConsulCoordination
 from forebay.backends.kafka import KafkaLog
 from forebay.backends.ports import Clock, Coordination, Log, Queue
 from forebay.backends.redis import RedisQueue
@@ -30,6 +31,7 @@ LOGS: Final[Mapping[str, Callable[[StoreUrl, Means], Log]]] = {
 }
 COORDINATIONS: Final[Mapping[str, Callable[[StoreUrl, Means], Coordination]]] = {
     "sqlite": lambda _url, means: means.embedded().coordination,
+    "consul": lambda url, _means: ConsulCoordination(url.text),
 }
 QUEUES: Final[Mapping[str, Callable[[str, StoreUrl, Means], Queue]]] = {
     "sqlite": lambda name, _url, means: means.embedded().queue(name),

@@ -175,6 +175,10 @@ log: {url: "kafka://b1:9092/jobs"}
         ("queues: {main: {url: 'redis:'}}\n", 1, "queues.main.url", "write it like redis://"),
         ("queues: {main: {url: 'redis://r/0?db=1'}}\n", 1, "queues.main.url", "write it like redis://"),
         ("queues: {main: {url: 'rediss://r'}}\n", 1, "queues.main.url", "knows no scheme rediss"),
+        ("coordination: {url: 'consul://c/v1'}\n", 1, "coordination.url", "write it like consul://"),
+        ("coordination: {url: 'consul://user:pass@c'}\n", 1, "coordination.url", "write it like consul://"),
+        ("log: {url: 'kafka://a:1,b:65536'}\n", 1, "log.url", "write it like kafka://"),
+        ("queues: {main: {url: 'redis://u:99999@r:65536/0'}}\n", 1, "queues.main.url", "write it like redis://"),
         ("log: {url: 'kafka://'}\n", 1, "log.url", "write it like kafka://"),
         ("log: {url: 'kafka://a:1,,b:2'}\n", 1, "log.url", "write it like kafka://"),
         ("log: {url: 'kafka://user@a:1'}\n", 1, "log.url", "write it like kafka://"),
@@ -265,8 +269,10 @@ def test_a_bad_reference_says_how_to_write_one(write, text):
     [
         ("log", "kafka://b1", "b1"),
         ("log", "kafka://b1:9092,[::1]:9093", "b1:9092,[::1]:9093"),
+        ("coordination", "consul://c", "c"),
+        ("coordination", "consul://pass@c.example:8500?dc=east", "pass@c.example:8500?dc=east"),
         ("queue", "redis://r", "r"),
-        ("queue", "redis://user:pass@r.example:6379/3", "user:pass@r.example:6379/3"),
+        ("queue", "redis://99999:pass@r.example:6379/3", "99999:pass@r.example:6379/3"),
     ],
 )
 def test_a_server_is_named_by_its_url(write, port, url, address):
