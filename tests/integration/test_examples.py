@@ -1,10 +1,12 @@
 """The examples run as they stand (A5)."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -86,6 +88,35 @@ def test_the_fastapi_application_runs_jobs_and_ends_with_its_server(tmp_path):
         process.kill()
         process.wait()
     assert "Application shutdown complete" in log.read_text(), "the lifespan, and with it the runtime, came to its end"
+    assert "Traceback" not in log.read_text()
+
+
+def test_the_application_that_posts_elsewhere_does_so_and_says_when_it_cannot(quickstart):
+    """G7: in a web framework's lifespan; the gate goes and comes back while the application runs."""
+    gate, port = free_port(), free_port()
+    config = quickstart / "forebay.yaml"
+    config.write_text(config.read_text().replace("gate: {port: 0}", f"gate: {{port: {gate}}}"))
+    (quickstart / "jobs.py").write_text("from forebay import job\n\n@job('order.bill')\ndef bill(context): ...\n")
+    command = [sys.executable, "-m", "uvicorn", "posting:app", "--app-dir", EXAMPLES, "--port", str(port)]
+    environ = {**os.environ, "GATES": f"http://127.0.0.1:{gate}", "ZONE": "a"}
+    log = quickstart / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen([*map(str, command)], cwd=quickstart, env=environ, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: process.poll() is not None or "Uvicorn running" in log.read_text(), "the application is up")
+        assert process.poll() is None, log.read_text()
+        url = f"http://127.0.0.1:{port}/orders/7"
+        with pytest.raises(HTTPError, match="503"):
+            ask("POST", url)
+        with Running(quickstart) as runtime:
+            assert runtime.gate_url().endswith(f":{gate}")
+            assert ask("POST", url) == (202, {"job": "bill-7"})
+        process.terminate()
+        assert process.wait(30) in {0, -15}, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "Application shutdown complete" in log.read_text(), "nothing of the client held the lifespan up"
     assert "Traceback" not in log.read_text()
 
 
