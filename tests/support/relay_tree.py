@@ -15,11 +15,11 @@ from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.backends.errors import BackendError
-from forebay.backends.ports import Acks, JobState, NewRecord, ParkedRecord, Token, TopicSpec
+from forebay.backends.ports import Acks, JobState, NewRecord, ParkedRecord, Token, TopicSpec, Want
 from forebay.backends.sqlite import queue_relay
 from forebay.config.values import Backoff, Intensity
 from forebay.jobs import JobPost, encode
-from forebay.jobs.lanes import retry_topic
+from forebay.jobs.lanes import retry_mark, retry_topic
 from forebay.scenarios.loop import run as run_virtual
 from forebay.scenarios.loop import running_loop
 from forebay.supervisors.runtime import Runtime
@@ -128,14 +128,47 @@ class Services:
             assert loop.time() < deadline, await self.queue.counts(TOPIC)
             await asyncio.sleep(0.1)
 
+    async def until_accounted_for(self, within=600.0):
+        """Wait until each job posted is in the queue or parked, and the retry lane is read to its end; return the parked."""
+        loop = running_loop()
+        deadline = loop.time() + within
+        while True:
+            jobs, parked = {int(id_) for id_ in await self.relayed()}, await self.parked()
+            if jobs | parked == set(range(len(self.posted))) and await self.marks() == await self.ends():
+                return parked
+            assert loop.time() < deadline, await self.queue.counts(TOPIC)
+            await asyncio.sleep(1.0)
+
+    async def parked(self):
+        """The jobs that are parked; what is there without bytes is looked up in the log, where it says that they are."""
+        views = await self.queue.browse(TOPIC, JobState.PARKED, 1000)
+        return {int(view.args or await self.bytes_at(view.id)) for view in views}
+
+    async def bytes_at(self, place):
+        topic, partition, offset = place.split("/")
+        connection = await self.log.connect(topic)
+        (record,) = (await connection.fetch({int(partition): Want(int(offset), 1)}, 0.0))[int(partition)]
+        return record.value
+
+    async def ends(self):
+        """The ends of both lanes' partitions that have records, by their numbers in the queue."""
+        lanes = [(await (await self.log.connect(name)).extents()).items() for name in (TOPIC, retry_topic(TOPIC))]
+        numbers = (lambda partition: partition, retry_mark)
+        return {number(p): e.end for number, lane in zip(numbers, lanes, strict=True) for p, e in lane if e.end}
+
     async def check_relayed(self):
         """Every record of the log is in the queue, from its own place, and the marks stand at the end."""
         assert await self.relayed() == {str(n): place for n, place in enumerate(self.posted)}
-        ends = {p: e.end for p, e in (await (await self.log.connect(TOPIC)).extents()).items() if e.end}
-        marks = await self.embedded.queue()._database.run(lambda connection: queue_relay._marks(connection, TOPIC))
-        assert {p: mark.next for p, mark in marks.items()} == ends
+        await self.check_marks()
 
-    def check_once(self):
+    async def check_marks(self):
+        assert await self.marks() == await self.ends()
+
+    async def marks(self):
+        marks = await self.embedded.queue()._database.run(lambda connection: queue_relay._marks(connection, TOPIC))
+        return {partition: mark.next for partition, mark in marks.items() if mark.next}
+
+    def check_once(self, redelivered=False):
         """No range was written twice and none left out; no older term wrote after a newer one; nothing was doubled."""
         place = dict.fromkeys(range(self.partitions), 0)
         newest = Token(0, 0)
@@ -146,7 +179,8 @@ class Services:
                 continue  # asked only whether the queue takes anything
             assert start == place.get(partition, 0) < to
             place[partition] = to
-            assert written.redelivered == written.duplicates == 0
+            assert written.duplicates == 0
+            assert redelivered or written.redelivered == 0
 
 
 class Instance:
@@ -208,7 +242,9 @@ class Instance:
             ),
             ChildSpec(
                 "retry_connection",
-                lambda: KafkaConnection(topic=retry_topic(TOPIC), log=self.retry_log, probe_interval=1.0, silence_limit=10.0),
+                lambda: KafkaConnection(
+                    topic=retry_topic(TOPIC), log=self.retry_log, probe_interval=1.0, silence_limit=10.0
+                ),
                 limits=LIMITS,
             ),
             ChildSpec(
