@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from attrs import field, frozen
 
 PORT: Final = 8500
 FORM: Final = "consul://TOKEN@host:8500?dc=NAME, where TOKEN@, the port and ?dc=NAME may be left out"
+
+_URL: Final = re.compile(
+    r"consul://(?:(?P<token>[^\s/@?#:]*)@)?"
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:\?dc=(?P<dc>[A-Za-z0-9._-]+))?",
+    re.ASCII,
+)
 
 
 @frozen
@@ -33,10 +41,8 @@ class Address:
 
 def parse(url: str) -> Address:
     """Read a URL. Raises `ValueError`, without the URL in it, for one that is not of the form above."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    dc = options.pop("dc", None)
-    superfluous = parts.path or parts.fragment or parts.password or options or dc == ""
-    if parts.scheme != "consul" or not parts.hostname or superfluous:
+    match = _URL.fullmatch(url)
+    port = int(match["port"] or PORT) if match else 0
+    if match is None or not 0 < port < 65536:
         raise ValueError(f"write the coordination's URL as {FORM}")
-    return Address(parts.hostname, parts.port or PORT, unquote(parts.username) if parts.username else None, dc)
+    return Address(match["ipv6"] or match["host"], port, unquote(match["token"] or "") or None, match["dc"])

@@ -79,9 +79,9 @@ class Connection:
             return
         for task in self._sending:
             task.cancel()
+        await session.close()
         if self._sending:
             await asyncio.wait(self._sending)
-        await session.close()
 
     async def call(self, callback: Callable[[Response], T], request: Request) -> T:
         """Send a request once and let `callback` read its answer. Raises any of `backends.errors`."""

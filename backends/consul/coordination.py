@@ -1,4 +1,4 @@
-"""The `Coordination` port on a Consul agent (tried with 1.8)."""
+"""The `Coordination` port on a Consul agent, 1.7 or newer (tried with 1.8)."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ class ConsulCoordination:
             "TTL": _duration(ttl),
             "LockDelay": _duration(lock_delay),
             "Behavior": "release",
-            # A session ends by its own silence alone, not by the health of its agent's node. Both names, old and new (1.7).
-            "Checks": [],
-            "NodeChecks": [],
+            "NodeChecks": [],  # a session ends by its own silence alone, not by the health of its agent's node
         }
         # not by `Consul.Session.create`: it knows no TTL below 10 s
         session: str = await self._agent.put(
