@@ -15,6 +15,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.settled import Settled
 
 # --- clock
@@ -184,10 +185,15 @@ class Token:
 
 @frozen
 class Mark:
-    """How far a partition has come: `next` is the first offset not yet in the queue, `settled` the first not yet ended."""
+    """How far a partition has come: `next` is the first offset not yet in the queue, `settled` the first not yet ended.
+
+    `checkpoints` are some of the records below `next`, in order of offset: that of the last write, and older ones at
+    distances that about double (`checkpoints.extended`).
+    """
 
     next: int
     settled: int
+    checkpoints: tuple[Checkpoint, ...] = ()
 
 
 @frozen
@@ -387,8 +393,11 @@ class Queue(Protocol):
         start: int,
         to: int,
         items: Sequence[QueuedJob | ParkedRecord],
+        checkpoint: Checkpoint | None = None,
     ) -> Written:
         """Write one contiguous range of one partition and move its mark from `start` to `to`, in one step.
+
+        `checkpoint` is the range's last record, and is kept with the mark; None for a range without records.
 
         A partition never written accepts any `start`. Raises, with nothing written: `StaleToken`, `FenceMissing`
         (no fence, or another epoch), `MarkMismatch`, `Full`, `JobTooLarge` (for which waiting does not help); after any
@@ -402,7 +411,7 @@ class Queue(Protocol):
         """Which offsets of every partition ever written have ended, each partition as of one instant.
 
         It may tell of fewer than have (of at most `SPAN` above the low mark; the adapter may say less), never of more: an
-        end is never taken back. Raises `StaleToken`, `FenceMissing`.
+        end is never taken back, but by `rewind`. Raises `StaleToken`, `FenceMissing`.
         """
 
     async def restore(self, topic: str, token: Token, epoch: str, settled: Mapping[int, Settled]) -> None:
@@ -410,6 +419,14 @@ class Queue(Protocol):
         and what has ended above it will be skipped by `write`. A partition that has a mark is left as it is.
 
         Raises `StaleToken`, `FenceMissing` (no fence, or another epoch). Works while the queue is full.
+        """
+
+    async def rewind(self, topic: str, token: Token, epoch: str, partition: int, to: int) -> None:
+        """Move the mark back to `to`: the log was cut there, and holds other records from there on, or none yet.
+
+        What is known of the offsets from `to` on is void: checkpoints, and which have ended. Jobs that came from there stay,
+        and hold no offset any more. A mark that is at `to` or below it, or not there, is left as it is. Raises
+        `StaleToken`, `FenceMissing` (no fence, or another epoch). Works while the queue is full.
         """
 
     async def headroom(self) -> float:

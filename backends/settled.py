@@ -50,6 +50,19 @@ class Settled:
         """The first offset beyond the bits; `low` where there are none."""
         return self.first + 8 * len(self.ended) if self.ended else self.low
 
+    @property
+    def ended_above(self) -> int:
+        """How many offsets above the low mark have ended."""
+        return int.from_bytes(self.ended).bit_count()
+
+    def below(self, to: int) -> Settled:
+        """Return what this says of the offsets below `to`, as if no other had ended."""
+        if to <= self.low:
+            return Settled(to)
+        whole, rest = divmod(to - self.first, 8)
+        last = bytes(byte & (_ALL << 8) >> rest & _ALL for byte in self.ended[whole : whole + 1])
+        return Settled(self.low, (self.ended[:whole] + last).rstrip(b"\0"))
+
     def has_ended(self, offset: int) -> bool:
         """Whether the offset has ended, as far as this tells: False for what lies beyond `end`."""
         if not self.low <= offset < self.end:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.parked import parked_id
 from forebay.backends.ports import Claim, Headers, JobState, Mark, Outcome, ParkedRecord, QueuedJob, Retry
 from forebay.backends.settled import Settled
@@ -73,8 +74,23 @@ def outcome_words(outcome: Outcome) -> tuple[Word, ...]:
 
 def marks(answer: Sequence[Sequence[bytes]]) -> Mapping[int, Mark]:
     """The answer of `marks()` in fence.lua, in order of partition."""
-    following, settled = (_table(flat) for flat in answer)
-    return {partition: Mark(next_, min(settled[partition], next_)) for partition, next_ in sorted(following.items())}
+    following, settled, kept = answer
+    low = _table(settled)
+    places = {int(field): _checkpoints(text) for field, text in zip(kept[::2], kept[1::2], strict=True)}
+    return {
+        partition: Mark(next_, min(low[partition], next_), places.get(partition, ()))
+        for partition, next_ in sorted(_table(following).items())
+    }
+
+
+def _checkpoints(text: bytes) -> tuple[Checkpoint, ...]:
+    numbers = [int(word) for word in text.split()]
+    return tuple(Checkpoint(*numbers[at : at + 3]) for at in range(0, len(numbers), 3))
+
+
+def checkpoint_words(checkpoint: Checkpoint | None) -> tuple[Word, Word, Word]:
+    """A checkpoint as `write.lua` takes it."""
+    return ("", "", "") if checkpoint is None else (checkpoint.offset, checkpoint.checksum, checkpoint.timestamp)
 
 
 def _table(flat: Sequence[bytes]) -> dict[int, int]:

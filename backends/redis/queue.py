@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
 from forebay.backends.ports import (
     Claim,
@@ -110,6 +111,7 @@ class RedisQueue:
         start: int,
         to: int,
         items: Sequence[QueuedJob | ParkedRecord],
+        checkpoint: Checkpoint | None = None,
     ) -> Written:
         """Write one range of one partition. Raises `ValueError` for an item outside it, and what the port names.
 
@@ -121,7 +123,9 @@ class RedisQueue:
                 raise ValueError(f"offset {item.offset} is not within {start}..{to - 1}")
         words = [word for item in codec.items(topic, partition, items) for word in item]
         await require_takes(self._connection, max((len(word) for word in words if isinstance(word, bytes)), default=0))
-        answer = await self._run(scripts.WRITE, topic, token.generation, token.index, epoch, partition, start, to, *words)
+        last = codec.checkpoint_words(checkpoint)
+        place = (token.generation, token.index, epoch, partition, start, to)
+        answer = await self._run(scripts.WRITE, topic, *place, *last, *words)
         if answer[0] == b"mismatch":
             raise MarkMismatch(topic, partition, start, int(answer[1]))
         return Written(to, *_fenced(answer, topic, token))
@@ -139,6 +143,11 @@ class RedisQueue:
         """Give partitions without a mark what an earlier memory knew, all in one step."""
         words = codec.settled_words(settled)
         _fenced(await self._run(scripts.RESTORE, topic, token.generation, token.index, epoch, *words), topic, token)
+
+    async def rewind(self, topic: str, token: Token, epoch: str, partition: int, to: int) -> None:
+        """Move a mark back. The cost does not depend on how many jobs there are."""
+        answer = await self._run(scripts.REWIND, topic, token.generation, token.index, epoch, partition, to)
+        _fenced(answer, topic, token)
 
     async def headroom(self) -> float:
         """Free share of `maxmemory`; 1 where none is set."""

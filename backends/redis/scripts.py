@@ -26,14 +26,15 @@ def _script(name: str, parts: Sequence[str]) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-_RELAY: Final = ("base", "settle", "moves", "fence")
-_WORK: Final = ("base", "settle", "moves")
+_RELAY: Final = ("base", "settle", "holds", "moves", "fence")
+_WORK: Final = ("base", "settle", "holds", "moves")
 
 PLANT: Final = _script("plant", _RELAY)
 MARKS: Final = _script("marks", _RELAY)
 SETTLED: Final = _script("settled", _RELAY)
 RESTORE: Final = _script("restore", _RELAY)
-WRITE: Final = _script("write", _RELAY)
+WRITE: Final = _script("write", (*_RELAY, "checkpoints"))
+REWIND: Final = _script("rewind", (*_RELAY, "checkpoints"))
 CLAIM: Final = _script("claim", _WORK)
 RENEW: Final = _script("renew", _WORK)
 END: Final = _script("end", _WORK)
@@ -43,4 +44,4 @@ COUNTS: Final = _script("counts", ("base",))
 RESUBMIT: Final = _script("resubmit", _WORK)
 DISCARD: Final = _script("discard", _WORK)
 
-SCRIPTS: Final = (PLANT, MARKS, SETTLED, RESTORE, WRITE, CLAIM, RENEW, END, PROMOTE, REAP, COUNTS, RESUBMIT, DISCARD)
+SCRIPTS: Final = (PLANT, MARKS, SETTLED, RESTORE, WRITE, REWIND, CLAIM, RENEW, END, PROMOTE, REAP, COUNTS, RESUBMIT, DISCARD)

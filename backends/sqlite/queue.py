@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.ports import (
     Claim,
     Clock,
@@ -94,11 +95,12 @@ class SqliteQueue:
         start: int,
         to: int,
         items: Sequence[QueuedJob | ParkedRecord],
+        checkpoint: Checkpoint | None = None,
     ) -> Written:
         """Write one range of one partition. Raises `ValueError` for an item outside it, and what
         the port names.
         """
-        batch = queue_relay.Batch(topic, token, epoch, partition, start, to, tuple(items))
+        batch = queue_relay.Batch(topic, token, epoch, partition, start, to, tuple(items), checkpoint)
         self._room.require()
         return await self._change(topic, partial(queue_relay.write, batch=batch, now=self._clock.wall()))
 
@@ -110,6 +112,11 @@ class SqliteQueue:
         """Give partitions without a mark what an earlier memory knew."""
         found = dict(settled)
         await self._database.run(partial(queue_relay.restore, topic=topic, token=token, epoch=epoch, found=found))
+
+    async def rewind(self, topic: str, token: Token, epoch: str, partition: int, to: int) -> None:
+        """Move a mark back."""
+        move = partial(queue_relay.rewind, topic=topic, token=token, epoch=epoch, partition=partition, to=to)
+        await self._database.run(move)
 
     async def headroom(self) -> float:
         """1: the disk is the limit, and `write` raises `Full` before it is reached."""

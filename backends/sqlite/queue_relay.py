@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, frozen
 
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
 from forebay.backends.parked import parked_id
 from forebay.backends.ports import Mark, ParkedRecord, Planted, QueuedJob, Token, Written
 from forebay.backends.settled import Settled
-from forebay.backends.sqlite import queue_settled
+from forebay.backends.sqlite import queue_checkpoints, queue_settled
 from forebay.backends.sqlite.change import Change
 from forebay.backends.sqlite.headers import pack
 from forebay.backends.sqlite.queue_schema import DEAD, DELAYED, IN_FLIGHT, PENDING
@@ -26,6 +27,7 @@ class Batch:
     start: int
     to: int
     items: Sequence[QueuedJob | ParkedRecord]
+    checkpoint: Checkpoint | None = None
 
     def __attrs_post_init__(self) -> None:
         for item in self.items:
@@ -92,7 +94,10 @@ def _marks(connection: sqlite3.Connection, topic: str) -> dict[int, Mark]:
         "FROM marks WHERE topic = ? ORDER BY partition",
         (topic,),
     )
-    return {partition: Mark(following, following if held is None else held) for partition, following, held in rows}
+    return {
+        partition: Mark(following, following if held is None else held, queue_checkpoints.of(connection, topic, partition))
+        for partition, following, held in rows
+    }
 
 
 def write(connection: sqlite3.Connection, batch: Batch, now: int) -> Change[Written]:
@@ -113,6 +118,8 @@ def write(connection: sqlite3.Connection, batch: Batch, now: int) -> Change[Writ
         "INSERT OR REPLACE INTO marks (topic, partition, next) VALUES (?, ?, ?)",
         (batch.topic, batch.partition, batch.to),
     )
+    if batch.checkpoint is not None:
+        queue_checkpoints.add(connection, batch.topic, batch.partition, batch.checkpoint)
     if before is not None and batch.to >= before.end:
         queue_settled.forget(connection, batch.topic, batch.partition)
     written = Written(batch.to, tally.queued, tally.duplicates, tally.redelivered, tally.parked, tally.settled)
@@ -129,6 +136,12 @@ def restore(connection: sqlite3.Connection, topic: str, token: Token, epoch: str
     """Let partitions without a mark begin where an earlier queue stood."""
     _require_epoch(connection, topic, token, epoch)
     queue_settled.restore(connection, topic, found)
+
+
+def rewind(connection: sqlite3.Connection, topic: str, token: Token, epoch: str, partition: int, to: int) -> None:
+    """Move a mark back to where the log was cut."""
+    _require_epoch(connection, topic, token, epoch)
+    queue_checkpoints.rewind(connection, topic, partition, to)
 
 
 def _require_epoch(connection: sqlite3.Connection, topic: str, token: Token, epoch: str) -> None:

@@ -24,7 +24,7 @@ STATES = {
 SCHEMA = Schema(
     kind="queue",
     mark=0x46625175,  # "FbQu"
-    version=2,
+    version=3,
     script="""
         CREATE TABLE topics (
             topic TEXT PRIMARY KEY, epoch TEXT NOT NULL,
@@ -34,6 +34,11 @@ SCHEMA = Schema(
         CREATE TABLE marks (
             topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,
             PRIMARY KEY (topic, partition)
+        ) WITHOUT ROWID;
+        CREATE TABLE checkpoints (       -- what stood where the relay went past
+            topic TEXT NOT NULL, partition INTEGER NOT NULL,
+            offset INTEGER NOT NULL, checksum INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+            PRIMARY KEY (topic, partition, offset)
         ) WITHOUT ROWID;
         CREATE TABLE restored (          -- what had ended before the queue forgot, from the mark on
             topic TEXT NOT NULL, partition INTEGER NOT NULL, low INTEGER NOT NULL, ended BLOB NOT NULL,

@@ -60,6 +60,16 @@ def forget(connection: sqlite3.Connection, topic: str, partition: int) -> None:
     connection.execute("DELETE FROM restored WHERE topic = ? AND partition = ?", (topic, partition))
 
 
+def cut(connection: sqlite3.Connection, topic: str, partition: int, to: int) -> None:
+    """Of what was restored, what is said of the offsets from `to` on is void."""
+    before = restored(connection, topic, partition)
+    if before is not None:
+        forget(connection, topic, partition)
+        left = before.below(to)
+        if left.ended:
+            connection.execute("INSERT INTO restored VALUES (?, ?, ?, ?)", (topic, partition, left.low, left.ended))
+
+
 def restore(connection: sqlite3.Connection, topic: str, found: Mapping[int, Settled]) -> None:
     """Give partitions without a mark their low mark and what has ended above it."""
     for partition, one in found.items():

@@ -4,7 +4,7 @@
 local generation, index = tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local function marks()
-  return {redis.call('HGETALL', key('marks')), redis.call('HGETALL', key('settled'))}
+  return {redis.call('HGETALL', key('marks')), redis.call('HGETALL', key('settled')), redis.call('HGETALL', key('checkpoints'))}
 end
 
 -- Returns the epoch, and nil or the answer that refuses. A token larger than the fence was never planted here: writing with it

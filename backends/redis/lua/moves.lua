@@ -61,10 +61,10 @@ local function remove(job)
 end
 
 local function let_go(job)
-  if job.holds == 1 then
-    job.holds = 0
+  if still_holds(job) then
     settle(job.partition, job.offset, job.offset + 1)
   end
+  job.holds = 0
 end
 
 -- The job has ended: the one that followed it takes its place.

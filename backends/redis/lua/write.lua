@@ -1,5 +1,5 @@
--- Takes one range of one partition. ARGV: now, generation, index, epoch, partition, from, to, then seven for each item in order
--- of offset: kind, offset, id, dedup ('=' and the id, or empty), ready_at, not_before, body.
+-- Takes one range of one partition. ARGV: now, generation, index, epoch, partition, from, to, the last record's offset, checksum
+-- and time (empty where there is none), then seven for each item in order of offset: kind, offset, id, dedup ('=' and the id, or empty), ready_at, not_before, body.
 
 local epoch, refused = stored_epoch()
 if refused then
@@ -32,7 +32,7 @@ local function redeliver(job, offset)
   if job.partition ~= partition or job.offset ~= offset then  -- the same place comes again after an attempt that broke off
     let_go(job)
   end
-  job.partition, job.offset, job.holds = partition, offset, 1
+  hold(job, partition, offset)
   save_job(job)
   if job.state == PENDING then
     readied = readied + 1
@@ -44,11 +44,12 @@ local function insert(item, follows)
   local number = redis.call('HINCRBY', key('fence'), 'inserted', 1)
   local late = item.not_before > now or follows == 1
   redis.call('HSET', key('bodies'), item.id, item.body)
-  enter({
+  local job = {
     id = item.id, state = late and DELAYED or PENDING, ready_at = item.ready_at, number = number, follows = follows,
-    partition = partition, offset = item.offset, holds = 1, attempt = 0, sequence = 0, epoch = 0,
-    worker = '', dedup = item.dedup, error = '',
-  })
+    attempt = 0, sequence = 0, epoch = 0, worker = '', dedup = item.dedup, error = '',
+  }
+  hold(job, partition, item.offset)
+  enter(job)
   queued = queued + 1
 end
 
@@ -86,7 +87,7 @@ end
 -- way, which undoes nothing of what came before it, leaves the range to be written again, and each job knows its own id.
 redis.call('HSETNX', key('settled'), ARGV[5], int(from))
 local open = from
-for at = 8, #ARGV, 7 do
+for at = 11, #ARGV, 7 do
   local item = {
     offset = tonumber(ARGV[at + 1]), id = ARGV[at + 2], dedup = ARGV[at + 3],
     ready_at = tonumber(ARGV[at + 4]), not_before = tonumber(ARGV[at + 5]), body = ARGV[at + 6],
@@ -105,6 +106,9 @@ for at = 8, #ARGV, 7 do
   end
 end
 settle(partition, open, to)
+if ARGV[8] ~= '' then
+  add_checkpoint(ARGV[5], ARGV[8], ARGV[9], ARGV[10])
+end
 redis.call('HSET', key('marks'), ARGV[5], int(to))
 if restored > 0 and to >= restored then
   redis.call('HDEL', key('restored'), ARGV[5])
