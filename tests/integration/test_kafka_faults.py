@@ -3,11 +3,11 @@
 import asyncio
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from support.kafka_sites import MockedKafkaLog
 from support.mock_kafka import NOT_LEADER, TIMED_OUT, TOO_FEW_REPLICAS, TOO_LARGE, mock_cluster
+from support.sockets import connected
 
 from forebay.backends.errors import RecordTooLarge, Unavailable, UnknownOutcome
 from forebay.backends.ports import Acks, Extent, NewRecord, TopicSpec, Want
@@ -54,13 +54,6 @@ async def eventually(call):
         except Unavailable:
             await asyncio.sleep(0.05)
     raise AssertionError("still unavailable")
-
-
-def connected(ports):
-    """Client sockets of this process that are connected to one of the ports, from the kernel's table."""
-    own = {path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
-    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
-    return [row for row in rows if int(row[2].rpartition(":")[2], 16) in ports and f"socket:[{row[9]}]" in own]
 
 
 async def read(connection, partition, offset=0):
