@@ -9,6 +9,7 @@ from typing import Final
 
 from attrs import evolve
 
+from forebay.actors.relay.snapshots import snapshots_spec
 from forebay.backends.ports import Acks, Clock, Coordination, Log, Queue, TopicSpec
 from forebay.backends.sqlite.embedded import Embedded, FolderLock, open_embedded
 from forebay.config import Config, StoreUrl, TopicConfig
@@ -113,9 +114,9 @@ class Stores:
 
 
 def topic_specs(topic: TopicConfig) -> Sequence[TopicSpec]:
-    """Return the topic, and the one for its jobs that the queue refused, as the log must have them."""
+    """Return the topic, those for its jobs that the queue refused and for what has ended, as the log must have them."""
     spec = topic_spec(topic)
-    return spec, evolve(spec, name=retry_topic(topic.name))
+    return spec, evolve(spec, name=retry_topic(topic.name)), snapshots_spec(spec)
 
 
 def topic_spec(topic: TopicConfig) -> TopicSpec:

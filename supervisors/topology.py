@@ -11,6 +11,7 @@
     |        |- kafka_connection     exits BrokerGone
     |        |- retry_connection     the same, for the topic of jobs that the queue refused
     |        |- redis_writer         waits for ever while the queue is away
+    |        |- settled_marks        says where to go on; snapshots of what has ended
     |        '- partitions           dynamic         partition_consumer[0..N-1], retry_consumer[0..N-1]
     |- workers                       rest_for_one    lease_keeper, slots (dynamic), dispatcher, scheduler, reaper
     '- console                       one_for_one     control (Unix socket), http_server
@@ -51,6 +52,7 @@ from forebay.actors.relay.messages import Term
 from forebay.actors.relay.partition_consumer import PartitionConsumer
 from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.actors.relay.redis_writer import RedisWriter
+from forebay.actors.relay.settled_marks import SettledMarks
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.actors.snapshot import Node
 from forebay.actors.watch.console import console_routes
@@ -234,6 +236,13 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
     consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(topic.partitions)]
     return _supervisor(
         parts.config,
+    marks = _term_actor(
+        "settled_marks",
+        lambda: SettledMarks(
+            term=term, queue=stores.queue(topic.name), log=stores.log, topic_lock=relay_path(topic.name, "topic_lock")
+        ),
+        grace=BRIEF,
+    )
         Strategy.REST_FOR_ONE,
         [
             limiter,
@@ -243,6 +252,7 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
             ChildSpec("partitions", _supervisor(parts.config, Strategy.DYNAMIC, consumers)),
         ],
     )
+            marks,
 
 
 def _connection(parts: Parts, topic: TopicConfig, *, retry: bool) -> ChildSpec:
@@ -265,6 +275,7 @@ def _consumer(topic: TopicConfig, term: Term, partition: int, retry: bool) -> Ch
             retry=retry,
         )
 
+            settled_marks=relay_path(topic.name, "term/settled_marks"),
     return _term_actor(f"{'retry' if retry else 'partition'}_consumer[{partition}]", start, grace=BRIEF)
 
 

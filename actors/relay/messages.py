@@ -1,11 +1,11 @@
 """What the roles of one topic's relay say to one another. One fetch is one message, never one message per job.
 
-partition_consumer --Locate--> redis_writer --Located--> partition_consumer
+partition_consumer --Locate--> settled_marks --Located--> partition_consumer
 partition_consumer --Pull----> kafka_connection --Pulled | Missed--> partition_consumer
 partition_consumer --Take----> rate_limiter --Permits--> partition_consumer
 partition_consumer --Write---> redis_writer --BatchWritten | Rewind--> partition_consumer
 partition_consumer --Progress> kafka_connection
-redis_writer --TermRefused--> topic_lock
+redis_writer, settled_marks --TermRefused--> topic_lock
 
 A consumer of the retry lane says the same, to the retry topic's connection; towards the writer its partition's number is
 that of `jobs.lanes.retry_mark`.

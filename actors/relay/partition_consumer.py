@@ -37,6 +37,10 @@ TRUNCATED_RETRY: Final = 1.0
 """Seconds between looks whether a log that was cut below our mark has grown back."""
 
 
+LOOK_AGAIN: Final = 5.0
+"""Seconds without records after which the queue is asked for its mark again."""
+
+
 class Step(enum.Enum):
     """What the consumer waits for."""
 
@@ -51,7 +55,12 @@ class PullAgain:
     """Look once more: at a log that ended below our mark, or at a job of the retry lane whose time had not come."""
 
 
-Message = Located | Pulled | Missed | Permits | BatchWritten | Rewind | PullAgain
+@frozen
+class LookAgain:
+    """Nothing has come for a while: ask whether the queue still stands where it was."""
+
+
+Message = Located | Pulled | Missed | Permits | BatchWritten | Rewind | PullAgain | LookAgain
 
 
 class PartitionConsumer(Actor[Message]):
@@ -77,6 +86,7 @@ class PartitionConsumer(Actor[Message]):
         rate_limiter: str,
         kafka_connection: str,
         redis_writer: str,
+        settled_marks: str,
         retry: bool = False,
     ) -> None:
         self._term = term
@@ -87,20 +97,24 @@ class PartitionConsumer(Actor[Message]):
         self._rate_limiter = rate_limiter
         self._kafka_connection = kafka_connection
         self._redis_writer = redis_writer
+        self._settled_marks = settled_marks
         self._step = Step.LOCATED
         self._next = 0
         self._known = True
+        self._looking = False
         self._truncated = False
         self._write: Write | None = None
 
     async def on_start(self, ctx: Context) -> None:
-        await ctx.lookup(self._redis_writer).send(Locate(self._mark, ctx.ref))
+        await self._locate(ctx)
 
     async def on_message(self, ctx: Context, message: Message) -> None:
         match message, self._step:
             case Located(next=place), Step.LOCATED:
                 self._known = place is not None
                 await self._pull(ctx, place or 0)
+            case Located(next=place), Step.RECORDS if self._looking:
+                await self._relocated(ctx, place)
             case Pulled(offset=offset, records=records), Step.RECORDS if offset == self._next:
                 await self._take(ctx, records)
             case Missed(offset=offset), Step.RECORDS if offset == self._next:
@@ -116,11 +130,35 @@ class PartitionConsumer(Actor[Message]):
             case Rewind(next=place), Step.WRITTEN:
                 ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
                 await self._pull(ctx, place)
-            case PullAgain(), Step.RECORDS:
-                await self._pull(ctx, self._next)
+            case PullAgain() | LookAgain(), Step.RECORDS:
+                await self._again(ctx, message)
+
+    async def _again(self, ctx: Context, message: PullAgain | LookAgain) -> None:
+        if isinstance(message, PullAgain):
+            await self._pull(ctx, self._next)
+        else:
+            self._looking = True
+            await self._locate(ctx)
+
+    async def _locate(self, ctx: Context) -> None:
+        await ctx.lookup(self._settled_marks).send(Locate(self._mark, ctx.ref))
+
+    async def _relocated(self, ctx: Context, place: int | None) -> None:
+        """Go back with a queue that has lost its newest jobs, which nobody would notice while no new ones come."""
+        if place == self._next or (place is None and not self._known):
+            self._look_later(ctx)
+            return
+        ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
+        self._known = place is not None
+        await self._pull(ctx, place or 0)
+
+    def _look_later(self, ctx: Context) -> None:
+        self._looking = False
+        ctx.timer("look", LOOK_AGAIN, LookAgain())
 
     async def _pull(self, ctx: Context, offset: int) -> None:
         self._step, self._next, self._write = Step.RECORDS, offset, None
+        self._look_later(ctx)
         await ctx.lookup(self._kafka_connection).send(Pull(self._partition, offset, self._batch, ctx.ref))
 
     async def _take(self, ctx: Context, records: Sequence[Record]) -> None:

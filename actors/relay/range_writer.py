@@ -8,7 +8,7 @@ twice, under its own id, and never not at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -19,7 +19,7 @@ from forebay.actors.relay.detour import name_aside, put_back, set_aside
 from forebay.actors.relay.messages import Term
 from forebay.actors.relay.outage import Outage
 from forebay.backends.errors import BackendError, FenceMissing, JobTooLarge, MarkMismatch, StaleToken, Unavailable
-from forebay.backends.ports import Acks, Log, Mark, ParkedRecord, Queue, QueuedJob, Record
+from forebay.backends.ports import Acks, Log, ParkedRecord, Queue, QueuedJob, Record
 from forebay.config.values import Backoff
 
 Item = QueuedJob | ParkedRecord
@@ -74,19 +74,6 @@ class RangeWriter:
                     await self.write(half)
             else:
                 await self._divert(wanted, error)
-
-    async def marks(self) -> Mapping[int, Mark]:
-        """Return the marks of every partition, however long that takes. Raises `ANSWERS`."""
-
-        async def attempt() -> Mapping[int, Mark]:
-            try:
-                return await self._queue.marks(self._term.topic, self._term.token)
-            except (Unavailable, *ANSWERS):
-                raise
-            except BackendError as error:
-                raise Unavailable(f"it refuses to tell its marks: {error}") from error
-
-        return await self._outage.call(attempt)
 
     # --- one range
 

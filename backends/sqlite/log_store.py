@@ -61,7 +61,7 @@ class _Slot:
 def topics(connection: sqlite3.Connection) -> dict[str, TopicSpec]:
     """Every topic of the file by name."""
     rows = connection.execute("SELECT name, partitions, retention, max_record, compact FROM topics")
-    return {name: TopicSpec(name, *numbers, compact=bool(compact)) for name, *numbers, compact in rows}
+    return {row[0]: TopicSpec(row[0], row[1], row[2], row[3], compact=bool(row[4])) for row in rows}
 
 
 def ensure(connection: sqlite3.Connection, wanted: Sequence[TopicSpec]) -> dict[str, TopicSpec]:

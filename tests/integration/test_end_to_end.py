@@ -156,7 +156,8 @@ async def test_a_lost_lock_raises_the_whole_term_by_one_in_order_and_nothing_els
         risen = Risen(runtime)
         await runtime.coordination.delete(lock_key("jobs"))
         await risen.until(*CONSUMERS)
-        roles = [f"{TERM}/{role}" for role in ("rate_limiter", "kafka_connection", "retry_connection", "redis_writer")]
+        roles = ["rate_limiter", "kafka_connection", "retry_connection", "redis_writer", "settled_marks"]
+        roles = [f"{TERM}/{role}" for role in roles]
         assert raised(runtime, risen) == dict.fromkeys(["/relays/relay[jobs]/topic_lock", *roles, *CONSUMERS], 1)
         assert in_order(risen.started, *roles, CONSUMERS[0])
         await runtime.enqueue("echo", id="after")
@@ -168,7 +169,7 @@ async def test_a_gone_broker_raises_connection_writer_and_consumers_once_as_one_
         risen = Risen(runtime)
         runtime.inject(f"{TERM}/kafka_connection", BrokerGone("no broker answers"))
         await risen.until(*CONSUMERS)
-        roles = [f"{TERM}/{role}" for role in ("kafka_connection", "retry_connection", "redis_writer")]
+        roles = [f"{TERM}/{role}" for role in ("kafka_connection", "retry_connection", "redis_writer", "settled_marks")]
         assert raised(runtime, risen) == dict.fromkeys([*roles, *CONSUMERS], 1)
         assert Counter(risen.started).most_common(1)[0][1] == 1
         assert [(incident.child, incident.environment) for incident in risen.incidents] == [("kafka_connection", True)]

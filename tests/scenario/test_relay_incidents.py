@@ -7,6 +7,7 @@ from support.relay_tree import (
     CONNECTION,
     LIMITER,
     LOCK,
+    MARKS,
     RELAY,
     RETRY_CONNECTION,
     TOPIC,
@@ -43,7 +44,7 @@ def test_lock_lost_restarts_the_whole_term_in_order_and_nothing_else():
     async def main():
         async with relaying() as (services, a):
             since = await after(a, services, lambda: services.coordination.delete(lock_key(TOPIC)), TERM)
-            expected = [LOCK, LIMITER, CONNECTION, RETRY_CONNECTION, WRITER, *CONSUMERS, PARTITIONS, TERM]
+            expected = [LOCK, LIMITER, CONNECTION, RETRY_CONNECTION, WRITER, MARKS, *CONSUMERS, PARTITIONS, TERM]
             assert a.started(since) == [(path, 2) for path in expected]
             assert [i.child for i in a.incidents(since)] == ["topic_lock"]
             assert isinstance(a.exits(LOCK)[-1], Failed)
@@ -62,10 +63,18 @@ def test_broker_gone_restarts_connection_writer_and_consumers_once_as_one_incide
                 a.log.faults.down = False
 
             since = await after(a, services, strike, PARTITIONS)
-            assert a.started(since) == [(path, 2) for path in [CONNECTION, RETRY_CONNECTION, WRITER, *CONSUMERS, PARTITIONS]]
+            assert a.started(since) == [
+                (path, 2) for path in [CONNECTION, RETRY_CONNECTION, WRITER, MARKS, *CONSUMERS, PARTITIONS]
+            ]
             (incident,) = a.incidents(since)
             assert (incident.path, incident.child, incident.environment) == (TERM, "kafka_connection", True)
-            assert incident.restarting == ("kafka_connection", "retry_connection", "redis_writer", "partitions")
+            assert incident.restarting == (
+                "kafka_connection",
+                "retry_connection",
+                "redis_writer",
+                "settled_marks",
+                "partitions",
+            )
 
     run(main)
 

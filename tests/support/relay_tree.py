@@ -13,6 +13,8 @@ from forebay.actors.relay.kafka_connection import KafkaConnection
 from forebay.actors.relay.partition_consumer import PartitionConsumer
 from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.actors.relay.redis_writer import RedisWriter
+from forebay.actors.relay.settled_marks import SettledMarks
+from forebay.actors.relay.snapshots import snapshots_spec
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.backends.errors import BackendError
 from forebay.backends.ports import Acks, JobState, NewRecord, ParkedRecord, Token, TopicSpec, Want
@@ -32,6 +34,7 @@ LIMITER = f"{RELAY}/term/rate_limiter"
 CONNECTION = f"{RELAY}/term/kafka_connection"
 RETRY_CONNECTION = f"{RELAY}/term/retry_connection"
 WRITER = f"{RELAY}/term/redis_writer"
+MARKS = f"{RELAY}/term/settled_marks"
 LIMITS = Limits(shutdown=2.0)
 
 
@@ -90,7 +93,8 @@ class Services:
 
     async def start(self):
         await self.embedded.start()
-        await self.log.ensure([TopicSpec(name, self.partitions, 1e9, 1 << 24) for name in (TOPIC, retry_topic(TOPIC))])
+        specs = [TopicSpec(name, self.partitions, 1e9, 1 << 24) for name in (TOPIC, retry_topic(TOPIC))]
+        await self.log.ensure([*specs, snapshots_spec(specs[0])])
 
     async def post(self, count, partition=None):
         """Append jobs; their ids are their numbers."""
@@ -252,6 +256,11 @@ class Instance:
                 lambda: RedisWriter(term=term, queue=self.queue, log=self.log, acks=Acks.LEADER, topic_lock=LOCK),
                 limits=LIMITS,
             ),
+            ChildSpec(
+                "settled_marks",
+                lambda: SettledMarks(term=term, queue=self.queue, log=self.log, topic_lock=LOCK),
+                limits=LIMITS,
+            ),
             ChildSpec("partitions", SupervisorSpec(Strategy.DYNAMIC, partitions, **self.supervision())),
         ]
         return ChildSpec(
@@ -268,6 +277,7 @@ class Instance:
             rate_limiter=LIMITER,
             kafka_connection=RETRY_CONNECTION if retry else CONNECTION,
             redis_writer=WRITER,
+            settled_marks=MARKS,
             retry=retry,
         )
 

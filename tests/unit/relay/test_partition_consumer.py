@@ -47,7 +47,7 @@ class Script:
         return await self.stand.told[peer].get()
 
     async def located(self, next_):
-        assert isinstance(await self.hear("writer"), Locate)
+        assert isinstance(await self.hear("marks"), Locate)
         self.say(Located(next_))
         return await self.pulled_from()
 
@@ -80,9 +80,10 @@ async def consuming(retry=False):
         rate_limiter="/limiter",
         kafka_connection="/connection",
         redis_writer="/writer",
+        settled_marks="/marks",
         retry=retry,
     )
-    async with standing(make, "limiter", "connection", "writer") as stand:
+    async with standing(make, "limiter", "connection", "writer", "marks") as stand:
         yield Script(stand)
 
 
@@ -274,7 +275,7 @@ def test_a_job_of_the_retry_lane_waits_for_its_time(attempt):
     async def main():
         async with consuming(retry=True) as script:
             begun = await wall(script)
-            located = await script.hear("writer")
+            located = await script.hear("marks")
             assert located.partition == MAX_PARTITIONS + 3
             script.say(Located(0))
             assert await script.pulled_from() == 0
@@ -292,7 +293,7 @@ def test_a_job_of_the_retry_lane_waits_for_its_time(attempt):
 def test_those_of_the_retry_lane_whose_time_has_come_go_before_one_whose_time_has_not():
     async def main():
         async with consuming(retry=True) as script:
-            await script.hear("writer")
+            await script.hear("marks")
             script.say(Located(0))
             await script.hear("connection")
             now = await wall(script)
@@ -309,7 +310,7 @@ def test_those_of_the_retry_lane_whose_time_has_come_go_before_one_whose_time_ha
 def test_a_clock_that_is_behind_the_logs_makes_no_wait_longer():
     async def main():
         async with consuming(retry=True) as script:
-            await script.hear("writer")
+            await script.hear("marks")
             script.say(Located(0))
             await script.hear("connection")
             now = await wall(script)
@@ -323,7 +324,7 @@ def test_a_clock_that_is_behind_the_logs_makes_no_wait_longer():
 def test_a_job_that_is_to_run_much_later_does_not_wait_in_the_retry_lane_for_that():
     async def main():
         async with consuming(retry=True) as script:
-            await script.hear("writer")
+            await script.hear("marks")
             script.say(Located(0))
             await script.hear("connection")
             now = await wall(script)

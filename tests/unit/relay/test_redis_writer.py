@@ -10,7 +10,7 @@ from support.flaky import Faults, Flaky
 from support.inline import InlineEmbedded
 from support.peers import settle, standing
 
-from forebay.actors.relay.messages import BatchWritten, Locate, Located, Rewind, Term, TermRefused, Write
+from forebay.actors.relay.messages import BatchWritten, Rewind, Term, TermRefused, Write
 from forebay.actors.relay.redis_writer import MAX_BYTES, MAX_JOBS, RedisWriter, item_size, split
 from forebay.backends.errors import Full
 from forebay.backends.ports import Acks, JobState, ParkedRecord, QueuedJob, Token
@@ -53,18 +53,6 @@ def test_a_batch_is_written_and_answered_with_the_new_mark():
             assert await stand.told["a"].get() == BatchWritten(0, 12)
             assert (await stand.queue.port.marks("jobs", TOKEN))[0].next == 12
             assert await count(stand) == 5
-
-    run(main)
-
-
-def test_a_partition_is_located_where_its_mark_stands():
-    async def main():
-        async with writing() as stand:
-            write(stand, 7, 12)
-            await stand.told["a"].get()
-            for partition in (0, 1):
-                stand.subject.tell(Locate(partition, stand.ref("a")))
-                assert await stand.told["a"].get() == Located(12 if partition == 0 else None)
 
     run(main)
 
@@ -150,9 +138,8 @@ def test_requests_of_one_partition_keep_their_order():
             stand.queue.faults.latency = 1.0
             for start in range(0, 30, 3):
                 write(stand, start, start + 3)
-            stand.subject.tell(Locate(0, stand.ref("a")))
-            answers = [await stand.told["a"].get() for _ in range(11)]
-            assert answers == [*(BatchWritten(0, to) for to in range(3, 33, 3)), Located(30)]
+            answers = [await stand.told["a"].get() for _ in range(10)]
+            assert answers == [BatchWritten(0, to) for to in range(3, 33, 3)]
 
     run(main)
 
@@ -161,7 +148,7 @@ def test_a_newer_term_is_told_to_the_lock_and_nobody_is_answered():
     async def main():
         async with writing(planted=Token(0, 6)) as stand:
             write(stand, 0, 3)
-            stand.subject.tell(Locate(1, stand.ref("a")))
+            write(stand, 0, 3, partition=1)
             refusals = [await stand.told["lock"].get() for _ in range(2)]
             assert {(r.token, r.forgot) for r in refusals} == {(TOKEN, False)}
             await settle()

@@ -10,7 +10,7 @@ from support.inline import InlineEmbedded
 from support.peers import settle, standing
 
 from forebay.actors.relay.detour import RETRY_AFTER
-from forebay.actors.relay.messages import BatchWritten, Locate, Located, Rewind, Term, Write
+from forebay.actors.relay.messages import BatchWritten, Rewind, Term, Write
 from forebay.actors.relay.partition_consumer import read
 from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.backends.errors import BackendError, JobTooLarge, Unavailable
@@ -237,23 +237,6 @@ def test_a_queue_that_takes_no_parked_record_either_is_waited_for():
             stand.queue.refused = set()
             assert await stand.told["a"].get() == BatchWritten(1, 1)
             assert len(await parked(stand)) == 1
-
-    run(main)
-
-
-def test_a_queue_that_does_not_tell_its_marks_is_waited_for():
-    async def main():
-        async with writing() as stand:
-
-            async def refuse(*_):
-                raise BackendError("no")
-
-            stand.queue.marks = refuse
-            stand.subject.tell(Locate(1, stand.ref("a")))
-            await asyncio.sleep(60)
-            assert stand.failures() == []
-            del stand.queue.marks
-            assert await stand.told["a"].get() == Located(None)
 
     run(main)
 

@@ -1,0 +1,140 @@
+"""Snapshots of what has ended, in the log: the topic `<topic>.settled` (design: Marks; row R14).
+
+A record of its partition p tells of partition p of both of the topic's lanes. The newest counts. Ends are for ever, so an
+older snapshot, also one that an ended term wrote late, is never wrong: it only lets jobs run twice that have ended since.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from attrs import evolve, frozen
+
+from forebay.backends.errors import UnknownTopic
+from forebay.backends.ports import Acks, Extent, Log, LogConnection, OutOfRange, Record, Token, TopicSpec, Want
+from forebay.backends.settled import SPAN, Settled
+
+SUFFIX: Final = ".settled"
+
+KEYS: Final = (b"even", b"odd")
+"""Of a partition's records in turn, so that compaction leaves two: the newest, and one in case that is damaged."""
+
+MAX_RECORD: Final = 2 * SPAN // 8 + 4096
+"""Bytes of the longest snapshot: two partitions, and what is around them."""
+
+LOOK_BACK: Final = 4
+"""Offsets from the end within which the newest record that is not damaged is looked for."""
+
+_FETCH_WAIT: Final = 1.0  # seconds
+_VERSION: Final = 1
+
+
+class Damaged(Exception):
+    """A record that is no snapshot."""
+
+
+class _Entry(msgspec.Struct, array_like=True, frozen=True):
+    mark: int
+    low: int
+    ended: bytes
+
+
+class _Body(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    generation: int
+    index: int
+    entries: tuple[_Entry, ...]
+
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(_Body).decode
+
+
+@frozen
+class Snapshot:
+    """What the holder of `token` saw: what has ended, by the numbers that the queue knows partitions by."""
+
+    token: Token
+    settled: Mapping[int, Settled]
+
+
+def settled_topic(topic: str) -> str:
+    """Return the log's topic for the snapshots of `topic`; it has as many partitions."""
+    return topic + SUFFIX
+
+
+def snapshots_spec(topic: TopicSpec) -> TopicSpec:
+    """Return the topic of snapshots as the log must have it."""
+    return evolve(topic, name=settled_topic(topic.name), max_record=MAX_RECORD, acks=Acks.LEADER, compact=True)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """Return a record's value: the CRC-32 of the rest, big-endian, and MessagePack."""
+    entries = tuple(_Entry(mark, one.low, one.ended) for mark, one in sorted(snapshot.settled.items()))
+    body = _pack(_Body(_VERSION, snapshot.token.generation, snapshot.token.index, entries))
+    return zlib.crc32(body).to_bytes(4) + body
+
+
+def decode(value: bytes) -> Snapshot:
+    """Return what `encode` was given. Raises `Damaged`."""
+    check, body = value[:4], value[4:]
+    if zlib.crc32(body).to_bytes(4) != check:
+        raise Damaged(f"the checksum of its {len(value)} bytes is wrong")
+    try:
+        found = _unpack(body)
+    except msgspec.MsgspecError as error:
+        raise Damaged(str(error)) from error
+    if found.version != _VERSION:
+        raise Damaged(f"it has version {found.version} and this forebay knows version {_VERSION}")
+    settled = {entry.mark: Settled.of(entry.low, entry.ended) for entry in found.entries}
+    return Snapshot(Token(found.generation, found.index), settled)
+
+
+async def read_newest(log: Log, topic: str, damaged: Callable[[Record, Damaged], None]) -> Mapping[int, Settled]:
+    """Return what the newest snapshots say of every partition of which there is one; tell `damaged` of what cannot be read.
+
+    Nothing where the log has no such topic. Raises `Unavailable`; takes as long as the log does.
+    """
+    try:
+        connection = await log.connect(settled_topic(topic))
+    except UnknownTopic:
+        return {}
+    try:
+        tails = await _tails(connection, await connection.extents())
+    finally:
+        await connection.close()
+    found: dict[int, Settled] = {}
+    for records in tails.values():
+        found |= _newest(records, damaged)
+    return found
+
+
+async def _tails(connection: LogConnection, extents: Mapping[int, Extent]) -> Mapping[int, Sequence[Record]]:
+    """The last records of every partition, in order."""
+    tails: dict[int, list[Record]] = {partition: [] for partition in extents}
+    places = {p: max(extent.start, extent.end - LOOK_BACK) for p, extent in extents.items() if extent.end > extent.start}
+    while places:
+        wants = {partition: Want(place, LOOK_BACK) for partition, place in places.items()}
+        for partition, records in (await connection.fetch(wants, _FETCH_WAIT)).items():
+            if isinstance(records, OutOfRange):  # what was there when its extent was asked for is gone
+                places[partition] = records.extent.start
+                if places[partition] >= min(records.extent.end, extents[partition].end):
+                    del places[partition]
+                continue
+            tails[partition] += records
+            places[partition] = records[-1].offset + 1
+            if places[partition] >= extents[partition].end:
+                del places[partition]
+    return tails
+
+
+def _newest(records: Sequence[Record], damaged: Callable[[Record, Damaged], None]) -> Mapping[int, Settled]:
+    for record in reversed(records):
+        try:
+            return decode(record.value).settled
+        except Damaged as error:
+            damaged(record, error)
+    return {}
