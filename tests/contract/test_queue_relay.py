@@ -209,6 +209,28 @@ async def test_a_redelivery_in_another_partition_frees_the_first(term):
     assert await term.queue.marks("jobs", term.token) == {0: Mark(1, 1), 1: Mark(1, 0)}
 
 
+async def test_the_same_instance_twice_in_one_range_is_one_job_held_by_the_later_record(term):
+    """R4: neither record is new to the other, though neither was there before the write."""
+    written = await term.write(job("a"), job("b"), job("a"))
+    assert (written.queued, written.redelivered) == (2, 1)
+    assert await term.mark() == Mark(3, 1)
+    claims = {c.id: c for c in await claim(term.queue)}
+    assert list(claims) == ["a", "b"]
+    await term.queue.end("jobs", "w", [Done("b", claims["b"].epoch)])
+    assert await term.mark() == Mark(3, 2)
+
+
+async def test_a_range_of_thousands_is_written_whole_and_in_order(term):
+    """R4: however a backend cuts its work."""
+    many = [f"{number:04}" for number in range(2500)]
+    written = await term.write(*(job(id_, dedup=f"d{id_}") for id_ in many))
+    assert (written.queued, written.duplicates) == (2500, 0)
+    assert [c.id for c in await claim(term.queue, limit=2500)] == many
+    again = await term.write(*(job(f"{id_}-again", dedup=f"d{id_}") for id_ in many))
+    assert (again.queued, again.duplicates) == (2500, 0)
+    assert await term.queue.counts("jobs") == Counts(0, 2500, 0, 2500, 0, 0)
+
+
 async def test_a_redelivery_while_in_flight_moves_the_hold_and_nothing_else(term):
     await term.write(job("a"))
     (first,) = await claim(term.queue)

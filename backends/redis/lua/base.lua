@@ -37,8 +37,10 @@ local NUMBERS = {'state', 'ready_at', 'number', 'follows', 'partition', 'offset'
 local STRINGS = {'worker', 'dedup', 'error'}
 local RECORD = '^' .. string.rep('(%d+) ', #NUMBERS + #STRINGS) .. '()'
 
-local function load_job(id)
-  local text = redis.call('HGET', key('states'), id)
+local FORMAT = string.rep('%.0f ', #NUMBERS + #STRINGS)
+
+-- The job whose record is `text`; nil where there is none.
+local function job_of(id, text)
   if not text then
     return nil
   end
@@ -56,13 +58,24 @@ local function load_job(id)
   return job
 end
 
+local function load_job(id)
+  return job_of(id, redis.call('HGET', key('states'), id))
+end
+
+-- In the order of NUMBERS and STRINGS, written out: a loop over the names would take several times as long.
+local function record_of(job)
+  return string.format(
+    FORMAT, job.state, job.ready_at, job.number, job.follows, job.partition, job.offset, job.holds, job.attempt, job.sequence,
+    job.epoch, #job.worker, #job.dedup, #job.error
+  ) .. job.worker .. job.dedup .. job.error
+end
+
+-- The same of a job that no worker has had yet. `ready_at` and `partition` are text: it is formatting numbers that takes time.
+local function new_record(job, partition)
+  return job.state .. ' ' .. job.ready_at .. ' ' .. int(job.number) .. ' ' .. job.follows .. ' ' .. partition .. ' '
+    .. int(job.offset) .. ' ' .. job.holds .. ' 0 0 0 0 ' .. #job.dedup .. ' 0 ' .. job.dedup
+end
+
 local function save_job(job)
-  local parts = {}
-  for i, name in ipairs(NUMBERS) do
-    parts[i] = int(job[name])
-  end
-  for _, name in ipairs(STRINGS) do
-    parts[#parts + 1] = int(#job[name])
-  end
-  redis.call('HSET', key('states'), job.id, table.concat(parts, ' ') .. ' ' .. job.worker .. job.dedup .. job.error)
+  redis.call('HSET', key('states'), job.id, record_of(job))
 end

@@ -4,13 +4,20 @@
 
 local readied = 0
 
+local upper, upper_bytes
+
 local function member(job)
-  local bytes, rest = {}, job.number
-  for i = 6, 1, -1 do
-    bytes[i] = rest % 256
-    rest = math.floor(rest / 256)
+  local low = job.number % 65536
+  if upper ~= job.number - low then  -- the same for many jobs in a row
+    upper = job.number - low
+    local bytes, rest = {}, upper / 65536
+    for i = 4, 1, -1 do
+      bytes[i] = rest % 256
+      rest = math.floor(rest / 256)
+    end
+    upper_bytes = string.char(bytes[1], bytes[2], bytes[3], bytes[4])
   end
-  return string.char(bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6]) .. job.id
+  return upper_bytes .. string.char(math.floor(low / 256), low % 256) .. job.id
 end
 
 local function id_of(name)
