@@ -32,6 +32,16 @@ class Account:
         self.read()
         return frozenset(self._accepted - self._runs[FINISHED].keys())
 
+    def accepted(self) -> Counter[str]:
+        """How many were accepted so far, by topic."""
+        self.read()
+        return Counter(topic_of(id_) for id_ in self._accepted)
+
+    def finished(self) -> frozenset[str]:
+        """Ids that have been finished so far."""
+        self.read()
+        return frozenset(self._runs[FINISHED])
+
     def lag(self) -> Counter[str]:
         """How many are missing, by topic."""
         return Counter(topic_of(id_) for id_ in self.missing())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,7 +16,8 @@ from forebay.scenarios.fleet.member import Member, MemberFailed
 from forebay.scenarios.servers import Proxy
 from forebay.scenarios.servers.ports import HOST
 
-LOOK: Final = 0.02
+LOOK: Final = 0.05
+_TOPIC_LOCK: Final = re.compile(r"/relays/relay\[(.+)\]/topic_lock")
 HELD: Final = 60.0
 """Seconds until every topic must have a holder."""
 
@@ -69,6 +71,8 @@ class Fleet:
         self._settings = settings
         self._own = members
         self._stack = AsyncExitStack()
+        self._read: dict[str, int] = {}
+        self._terms: dict[str, list[Term]] = {}
 
     @property
     def topics(self) -> list[str]:
@@ -128,14 +132,14 @@ class Fleet:
 
     def terms(self, topic: str) -> list[Term]:
         """Return the terms of a topic so far, by their tokens."""
-        path = f"/relays/relay[{topic}]/topic_lock"
-        found = [
-            Term(topic, member.name, event.at, (int(event.fields["generation"]), int(event.fields["index"])))
-            for member in self.members.values()
-            for event in member.happenings()
-            if event.name == "term_begins" and event.path == path
-        ]
-        return sorted(found, key=lambda term: term.token)
+        for member in self.members.values():
+            events = member.happenings()
+            for event in events[self._read.get(member.name, 0) :]:
+                if event.name == "term_begins" and (match := _TOPIC_LOCK.fullmatch(event.path)):
+                    token = int(event.fields["generation"]), int(event.fields["index"])
+                    self._terms.setdefault(match[1], []).append(Term(match[1], member.name, event.at, token))
+            self._read[member.name] = len(events)
+        return sorted(self._terms.get(topic, ()), key=lambda term: term.token)
 
     def holder(self, topic: str) -> Member:
         """Return the member whose term is the newest. Raises `IndexError` if there was none."""
