@@ -1,7 +1,8 @@
 """`forebay demo`: jobs go the whole way while parts of the runtime are crashed, and nothing may be lost.
 
-The runtime is the real one, embedded in this process, with its data in a folder. The jobs come over HTTP from a thread with
-a plain HTTP client. The account at the end is taken from files that the runtime does not write.
+The runtime is the real one, in this process; its stores are in a folder, or on the servers that a configuration names. The
+jobs come over HTTP from a thread with a plain HTTP client. The account at the end is taken from files that the runtime does
+not write.
 """
 
 from __future__ import annotations
@@ -77,11 +78,9 @@ async def _run(config: Config, number: int) -> int:
     console = Console(highlight=False)
     with Journal(handled) as journal:
         async with (runtime := JobRuntime(config, registry=handlers(journal))):
-            log = await runtime.log.connect(topic)
-            play = _Play(runtime, topic, gauge(topic, runtime.queue(topic), log, posted, handled), number)
+            play = _Play(runtime, topic, gauge(topic, runtime.queue(topic), posted, handled), number)
             with view_for(console, number) as view:
                 await play.perform(view, posted)
-            await log.close()
             ledger = ledger_of(posted, handled, await dead_list(runtime.queue(topic), topic))
             rose = risen(runtime.tree())
     _conclude(console, ledger, rose, play.gave_up)
@@ -139,7 +138,7 @@ class _Play:
             view.show(now - begun, self.runtime.tree(), flow, [*news, *news_of(subscription.drain())])
             if flow != last or self.posting or self.faults:
                 last, moved = flow, now
-            elif await self._is_over(flow, now - moved):
+            elif self._is_over(flow, now - moved):
                 return
 
     async def _break_something(self, share: float) -> list[Text]:
@@ -152,9 +151,9 @@ class _Play:
         del self.faults[0]
         return [Text(f"the demo {deed}", "bold")]
 
-    async def _is_over(self, flow: Flow, still: float) -> bool:
+    def _is_over(self, flow: Flow, still: float) -> bool:
         """Whether every accepted job has an end, or nothing has changed for so long that none will come any more."""
-        missing = self.gauge.accepted - self.gauge.finished - await dead_list(self.runtime.queue(self.topic), self.topic)
+        missing = self.gauge.missing
         if missing and flow.counts.unfinished == 0 and still > QUIET:
             self.gave_up = f"{len(missing)} jobs have no end and the queue has nothing unfinished; the demo stops waiting"
         elif still > PATIENCE:

@@ -6,20 +6,21 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from forebay.backends.ports import Counts, LogConnection, Queue
+from forebay.backends.ports import Counts, Queue
 from forebay.scenarios.journal import JournalReader
-from forebay.scenarios.ledger import FINISHED, STARTED
+from forebay.scenarios.ledger import FINISHED, STARTED, dead_list
 
 
 @frozen
 class Flow:
-    """Jobs at each place. `in_log` are those accepted that the queue does not have yet."""
+    """Jobs at each place. `in_log` are those accepted that the queue does not have yet, `dead` those of this demo."""
 
     posted: int
     in_log: int
     counts: Counts
     done: int
     retried: int
+    dead: int
 
     def line(self) -> str:
         """Return it as one line of text."""
@@ -36,36 +37,45 @@ class Flow:
             ("running", counts.in_flight),
             ("retrying", counts.retrying),
             ("done", self.done),
-            ("dead", counts.dead),
+            ("dead", self.dead),
         ]
 
 
 @frozen
 class Gauge:
-    """Reads the flow of one topic. `posted` and `handled` are the journals of the poster and of the handlers."""
+    """Reads the flow of one topic. `posted` and `handled` are the journals of the poster and of the handlers.
+
+    Servers may hold jobs of earlier demos, so what is counted is what these journals name.
+    """
 
     topic: str
     queue: Queue
-    log: LogConnection
     posted: JournalReader
     handled: JournalReader
     accepted: set[str] = field(factory=set)
     started: set[str] = field(factory=set)
     retried: set[str] = field(factory=set)
     finished: set[str] = field(factory=set)
+    dead: set[str] = field(factory=set)
+
+    @property
+    def missing(self) -> set[str]:
+        """Jobs that were accepted and have no end yet, as of the last `read`."""
+        return self.accepted - self.finished - self.dead
 
     async def read(self) -> Flow:
         """Return the flow as it is. Raises `Unavailable`."""
-        extents = await self.log.extents()
         counts = await self.queue.counts(self.topic)
+        dead = await dead_list(self.queue, self.topic)
         self._read_journals()
-        in_queue = counts.unfinished + counts.dead + len(self.finished)
+        self.dead.update(self.accepted & dead)
         return Flow(
             posted=len(self.accepted),
-            in_log=max(0, sum(extent.end for extent in extents.values()) - in_queue),
+            in_log=max(0, len(self.missing) - counts.unfinished),
             counts=counts,
             done=len(self.finished),
             retried=len(self.retried),
+            dead=len(self.dead),
         )
 
     def _read_journals(self) -> None:
@@ -77,6 +87,6 @@ class Gauge:
                 (self.retried if id_ in self.started else self.started).add(id_)
 
 
-def gauge(topic: str, queue: Queue, log: LogConnection, posted: Path, handled: Path) -> Gauge:
+def gauge(topic: str, queue: Queue, posted: Path, handled: Path) -> Gauge:
     """Return a gauge that reads both journals from their beginning."""
-    return Gauge(topic, queue, log, JournalReader(posted), JournalReader(handled))
+    return Gauge(topic, queue, JournalReader(posted), JournalReader(handled))

@@ -69,13 +69,14 @@ class Ledger:
 
 
 def ledger_of(posted: Path, handled: Path, dead: Iterable[str]) -> Ledger:
-    """Return the account of two journals (first word of a line: an id) and the dead list."""
+    """Return the account of two journals (first word of a line: an id) and the dead list, which may hold others' jobs."""
     runs = read_journal(handled)
+    accepted = frozenset(words[0] for words in read_journal(posted))
     return Ledger(
-        posted=frozenset(words[0] for words in read_journal(posted)),
+        posted=accepted,
         started=Counter(words[0] for words in runs if words[1] == STARTED),
         finished=Counter(words[0] for words in runs if words[1] == FINISHED),
-        dead=frozenset(dead),
+        dead=accepted.intersection(dead),
     )
 
 
