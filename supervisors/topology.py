@@ -56,6 +56,7 @@ from forebay.actors.relay.settled_marks import SettledMarks
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.actors.snapshot import Node
 from forebay.actors.watch.console import console_routes
+from forebay.actors.watch.repairs import Repairs
 from forebay.actors.watch.store_opener import StoreOpener
 from forebay.actors.web import web_app
 from forebay.actors.work.dispatcher import Dispatcher
@@ -179,7 +180,9 @@ def _gate_routes(parts: Parts, ctx: Context) -> list[Route]:
 
 
 def _console_routes(parts: Parts) -> list[Route]:
-    return console_routes(tree=parts.tree, events=parts.events(), queues=parts.stores.routes)
+    stores = parts.stores
+    repairs = Repairs(stores.log, stores.routes, parts.config.topics)
+    return console_routes(tree=parts.tree, events=parts.events(), queues=stores.routes, repairs=repairs)
 
 
 def _relays(parts: Parts) -> SupervisorSpec:
@@ -233,9 +236,6 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
         ),
         grace=TIDY,
     )
-    consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(topic.partitions)]
-    return _supervisor(
-        parts.config,
     marks = _term_actor(
         "settled_marks",
         lambda: SettledMarks(
@@ -243,16 +243,19 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
         ),
         grace=BRIEF,
     )
+    consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(topic.partitions)]
+    return _supervisor(
+        parts.config,
         Strategy.REST_FOR_ONE,
         [
             limiter,
             _connection(parts, topic, retry=False),
             _connection(parts, topic, retry=True),
             writer,
+            marks,
             ChildSpec("partitions", _supervisor(parts.config, Strategy.DYNAMIC, consumers)),
         ],
     )
-            marks,
 
 
 def _connection(parts: Parts, topic: TopicConfig, *, retry: bool) -> ChildSpec:
@@ -272,10 +275,10 @@ def _consumer(topic: TopicConfig, term: Term, partition: int, retry: bool) -> Ch
             rate_limiter=relay_path(topic.name, "term/rate_limiter"),
             kafka_connection=relay_path(topic.name, f"term/{'retry' if retry else 'kafka'}_connection"),
             redis_writer=relay_path(topic.name, "term/redis_writer"),
+            settled_marks=relay_path(topic.name, "term/settled_marks"),
             retry=retry,
         )
 
-            settled_marks=relay_path(topic.name, "term/settled_marks"),
     return _term_actor(f"{'retry' if retry else 'partition'}_consumer[{partition}]", start, grace=BRIEF)
 
 

@@ -1,7 +1,7 @@
 """The console's HTTP API: health, tree, events and jobs, for people and for the CLI (docs/http.md).
 
-It only looks, but for `resubmit` and `discard`. Those take JSON and nothing else: a page of another site cannot send that
-type without asking first, and nobody here says yes.
+It only looks, but for `resubmit`, `repair` and `discard`. Those take JSON and nothing else: a page of another site cannot
+send that type without asking first, and nobody here says yes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from forebay.actors.bodies import Bodies, require_json
 from forebay.actors.events import Event, EventStream, Noted
 from forebay.actors.problems import Json, Problem
 from forebay.actors.snapshot import Node, State, to_plain
+from forebay.actors.watch.repairs import Repairs
 from forebay.backends.errors import BackendError
 from forebay.backends.ports import JobState, JobView, Queue
+from forebay.jobs import Undecodable
+from forebay.jobs.envelope import TYPE
 
 MAX_JOBS: Final = 1000
 """Jobs in one answer, and ids in one request."""
 
-MAX_BODY: Final = 2**20
-"""Bytes of a request's body: room for as many ids."""
+MAX_BODY: Final = 4 * 2**20
+"""Bytes of a request's body: room for as many ids, and for the arguments of a job as a gate takes them by default."""
 
 BODY_TIMEOUT: Final = 10.0
 """Seconds for a body to arrive."""
@@ -38,15 +41,19 @@ EVENTS_KEPT: Final = 1000
 """Events that wait for a slow reader of `/events`; older ones are dropped and counted."""
 
 
-def console_routes(*, tree: Callable[[], Node], events: EventStream, queues: Mapping[str, Queue]) -> list[Route]:
+def console_routes(
+    *, tree: Callable[[], Node], events: EventStream, queues: Mapping[str, Queue], repairs: Repairs
+) -> list[Route]:
     """What a console answers to. `queues` are by topic."""
-    console = _Console(tree, events, queues, Bodies(max_body=MAX_BODY, timeout=BODY_TIMEOUT, budget=8 * MAX_BODY))
+    console = _Console(tree, events, queues, repairs, Bodies(max_body=MAX_BODY, timeout=BODY_TIMEOUT, budget=8 * MAX_BODY))
     return [
         Route("/healthz", console.healthz),
         Route("/tree", console.show_tree),
         Route("/events", console.follow),
         Route("/counts", console.counts),
         Route("/jobs", console.browse),
+        Route("/jobs/show", console.show_job),
+        Route("/jobs/repair", console.repair, methods=["POST"]),
         Route("/jobs/resubmit", console.resubmit, methods=["POST"]),
         Route("/jobs/discard", console.discard, methods=["POST"]),
     ]
@@ -57,6 +64,7 @@ class _Console:
     tree: Callable[[], Node]
     events: EventStream
     queues: Mapping[str, Queue]
+    repairs: Repairs
     bodies: Bodies
 
     async def healthz(self, _request: Request) -> Response:
@@ -98,24 +106,67 @@ class _Console:
             raise problems.of_backend(error) from error
         return Json({"jobs": [_plain_job(job) for job in jobs]})
 
+    async def show_job(self, request: Request) -> Response:
+        """One job or parked record, with its headers."""
+        try:
+            job = await self.repairs.whole(await self._job(request))
+        except BackendError as error:
+            raise problems.of_backend(error) from error
+        headers = [[name, value.decode("utf-8", "backslashreplace")] for name, value in job.headers]
+        return Json({**_plain_job(job), "headers": headers})
+
     async def resubmit(self, request: Request) -> Response:
-        """Dead jobs to pending."""
-        return await self._act(request, lambda queue: queue.resubmit)
+        """Dead jobs to pending, parked ones into the log again."""
+        topic, queue, ids = await self._selected(request)
+        try:
+            count = await queue.resubmit(topic, ids)
+            submitted, refused = await self.repairs.resubmit(topic, ids)
+        except BackendError as error:
+            raise problems.of_backend(error) from error
+        return Json({"count": count + submitted, "refused": refused})
+
+    async def repair(self, request: Request) -> Response:
+        """One parked record into the log again, with another type or with the body as its arguments."""
+        require_json(request)
+        async with self.bodies.read(request) as body:
+            job = await self._job(request)
+            if job.state is not JobState.PARKED:
+                detail = f"{job.id} is {job.state.value}; only what is parked can be repaired"
+                raise Problem(problems.INVALID_SELECTION, detail)
+            try:
+                place = await self.repairs.repair(job, request.query_params.get("type"), body or None)
+            except Undecodable as error:
+                raise Problem(problems.INVALID_JOB, error.reason) from error
+            except BackendError as error:
+                raise problems.of_backend(error) from error
+        return Json(attrs.asdict(place))
 
     async def discard(self, request: Request) -> Response:
         """Dead or parked jobs away for good."""
-        return await self._act(request, lambda queue: queue.discard)
-
-    async def _act(self, request: Request, action: Callable[[Queue], Any]) -> Response:
-        require_json(request)
-        async with self.bodies.read(request) as body:
-            name, ids = _selection(body)
-        topic, queue = self._queue(name)
+        topic, queue, ids = await self._selected(request)
         try:
-            count: int = await action(queue)(topic, ids)
+            count = await queue.discard(topic, ids)
         except BackendError as error:
             raise problems.of_backend(error) from error
         return Json({"count": count})
+
+    async def _selected(self, request: Request) -> tuple[str, Queue, list[str]]:
+        require_json(request)
+        async with self.bodies.read(request) as body:
+            name, ids = _selection(body)
+        return *self._queue(name), ids
+
+    async def _job(self, request: Request) -> JobView:
+        topic, queue = self._queue(request.query_params.get("topic"))
+        id_ = request.query_params.get("id", "")
+        try:
+            found = await queue.find(topic, [id_])
+        except BackendError as error:
+            raise problems.of_backend(error) from error
+        if not found:
+            detail = f"topic {topic!r} has no unfinished, dead or parked job with the id {id_!r}"
+            raise Problem(problems.UNKNOWN_JOB, detail)
+        return found[0]
 
     def _queue(self, topic: str | None) -> tuple[str, Queue]:
         if topic is None or topic not in self.queues:
@@ -166,7 +217,9 @@ def _selection(body: bytes) -> tuple[str, list[str]]:
 
 def _plain_job(job: JobView) -> dict[str, Any]:
     """The job for JSON: `args` as text, or `args_base64` where the bytes are not UTF-8."""
-    plain = attrs.asdict(job, filter=attrs.filters.exclude("args"))
+    plain = attrs.asdict(job, filter=attrs.filters.exclude("args", "headers"))
+    if job.state is JobState.PARKED:
+        plain["type"] = dict(job.headers).get(TYPE, b"").decode("utf-8", "backslashreplace")
     plain["state"] = job.state.value
     try:
         plain["args"] = job.args.decode("utf-8")

@@ -17,16 +17,19 @@ from forebay.actors.gate.messages import Tcp, WhereBound
 from forebay.actors.hosts import own_hosts
 from forebay.actors.process import Limits
 from forebay.actors.snapshot import State, from_plain
-from forebay.actors.watch.console import EVENTS_KEPT, console_routes
+from forebay.actors.watch.console import EVENTS_KEPT, MAX_BODY, console_routes
+from forebay.actors.watch.repairs import Repairs
 from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
-from forebay.backends.ports import ParkedRecord, QueuedJob, Token
+from forebay.backends.ports import ParkedRecord, QueuedJob, Token, TopicSpec, Want
 from forebay.backends.sqlite.embedded import open_embedded
+from forebay.config import TopicConfig
 from forebay.config.values import Backoff, Intensity
 from forebay.supervisors.runtime import Ending, Runtime
 from forebay.supervisors.spec import ChildSpec, Exhausted, Restart, SupervisorSpec
 
 HERE = own_hosts("127.0.0.1")
+TOPICS = [TopicConfig("jobs", partitions=2), TopicConfig("mail", partitions=2)]
 NASTY = b'{"a": "\xc3\xa9 <&> \\u00e9"}'
 
 
@@ -39,13 +42,19 @@ class Worker(Actor):
 
 
 class Console:
-    def __init__(self, runtime, queue, faults, client):
-        self.runtime, self.queue, self.faults, self.client = runtime, queue, faults, client
+    def __init__(self, runtime, queue, log, faults, client):
+        self.runtime, self.queue, self.log, self.faults, self.client = runtime, queue, log, faults, client
 
     async def act(self, what, topic="jobs", ids=(), **headers):
         body = json.dumps({"topic": topic, "ids": list(ids)})
         given = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
         return await self.client.post(f"/jobs/{what}", content=body, headers=given)
+
+    async def park(self, value, headers, error):
+        marks = await self.queue.plant("jobs", Token(1, 1))
+        start = marks.marks[0].next
+        record = ParkedRecord(start, error, value, headers)
+        await self.queue.write("jobs", Token(1, 1), marks.epoch, 0, start, start + 1, [record])
 
     async def ids(self, state):
         jobs = (await self.client.get("/jobs", params={"topic": "jobs", "state": state})).json()["jobs"]
@@ -57,12 +66,17 @@ async def console_in(folder, hosts=HERE):
     async with open_embedded(folder, SystemClock(), Random(7)) as embedded:
         queue = embedded.queue("main")
         await queue.start()
-        faults = Faults(Random(7))
+        await embedded.log.start()
+        await embedded.log.ensure([TopicSpec(name, 2, 1e9, 1 << 20) for name in ("jobs", "jobs.retry", "mail")])
+        faults, log = Faults(Random(7)), Flaky(embedded.log, Faults(Random(8)))
         runtime = None
 
         def app(_ctx):
             port = Flaky(queue, faults)
-            routes = console_routes(tree=runtime.tree, events=runtime.events, queues={"jobs": port, "mail": port})
+            repairs = Repairs(log, {"jobs": port, "mail": port}, TOPICS)
+            routes = console_routes(
+                tree=runtime.tree, events=runtime.events, queues={"jobs": port, "mail": port}, repairs=repairs
+            )
             return web_app(routes, hosts=hosts)
 
         server = partial(HttpServer, app=app, bind=Tcp("127.0.0.1", 0))
@@ -77,7 +91,7 @@ async def console_in(folder, hosts=HERE):
         async with runtime:
             url = await runtime.ref("/http").ask(WhereBound(), 5.0)
             async with httpx.AsyncClient(base_url=url, timeout=10.0) as client:
-                yield Console(runtime, queue, faults, client)
+                yield Console(runtime, queue, log, faults, client)
 
 
 @pytest.fixture
@@ -212,8 +226,49 @@ async def test_parked_and_dead_jobs_are_discarded_and_others_are_not(console):
     assert await console.ids("pending") == ["j0", "j1", "j2"]
 
 
-async def test_only_dead_jobs_are_resubmitted(console):
-    assert (await console.act("resubmit", ids=["j0"])).json() == {"count": 0}
+async def test_only_dead_and_parked_jobs_are_resubmitted_and_what_is_no_job_says_why_it_is_not(console):
+    (parked,) = await console.ids("parked")
+    answer = (await console.act("resubmit", ids=["j0", parked])).json()
+    assert (answer["count"], list(answer["refused"])) == (0, [parked])
+    assert "is a job document" in answer["refused"][parked]
+
+
+async def test_a_job_is_shown_by_its_id_with_its_headers(console):
+    await console.park(b'{"a": 1}', (("forebay-type", b"t"), ("trace", b"\xff")), error="too large")
+    shown = (await console.client.get("/jobs/show", params={"topic": "jobs", "id": "jobs/0/4"})).json()
+    assert (shown["state"], shown["type"], shown["args"], shown["error"]) == ("parked", "t", '{"a": 1}', "too large")
+    assert shown["headers"] == [["forebay-type", "t"], ["trace", "\\xff"]]
+    assert (await console.client.get("/jobs/show", params={"topic": "jobs", "id": "j1"})).json()["state"] == "pending"
+    for query, answer in (({"topic": "jobs", "id": "j9"}, "unknown-job"), ({"id": "j1"}, "unknown-topic")):
+        assert problem(await console.client.get("/jobs/show", params=query)) == (404, answer)
+
+
+async def test_a_repaired_job_is_in_the_log_with_the_bytes_that_were_sent_and_parked_no_more(console):
+    """R6, R10."""
+    (parked,) = await console.ids("parked")
+    query = {"topic": "jobs", "id": parked, "type": "t"}
+    json_type = {"content-type": "application/json"}
+    refused = await console.client.post("/jobs/repair", params=query, content=b"", headers=json_type)
+    assert problem(refused) == (422, "invalid-job")
+    answer = await console.client.post("/jobs/repair", params=query, content=NASTY, headers=json_type)
+    assert answer.json() == {"topic": "jobs", "partition": 0, "offset": 0}
+    connection = await console.log.connect("jobs")
+    (record,) = (await connection.fetch({0: Want(0, 9)}, 0.0))[0]
+    assert (record.value, dict(record.headers)["forebay-id"]) == (NASTY, parked.encode())
+    assert await console.ids("parked") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "answer"),
+    [
+        ({"id": "jobs/0/3"}, {}, (415, "wrong-content-type")),
+        ({"id": "j1"}, {"content-type": "application/json"}, (422, "invalid-selection")),
+        ({"id": "j9"}, {"content-type": "application/json"}, (404, "unknown-job")),
+    ],
+)
+async def test_a_repair_that_cannot_be_is_refused(console, query, headers, answer):
+    response = await console.client.post("/jobs/repair", params={"topic": "jobs", **query}, content=b"{}", headers=headers)
+    assert problem(response) == answer
 
 
 @pytest.mark.parametrize(
@@ -227,7 +282,7 @@ async def test_only_dead_jobs_are_resubmitted(console):
         (b'{"topic": "jobs", "ids": [1]}', (422, "invalid-selection")),
         (json.dumps({"topic": "jobs", "ids": ["x"] * 1001}).encode(), (422, "invalid-selection")),
         (b'{"topic": "nope", "ids": []}', (404, "unknown-topic")),
-        (b" " * (2**20 + 1), (413, "body-too-large")),
+        (b" " * (MAX_BODY + 1), (413, "body-too-large")),
     ],
 )
 async def test_an_order_that_says_not_what_is_meant_is_refused(console, body, answer):

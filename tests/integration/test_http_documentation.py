@@ -19,8 +19,10 @@ from forebay.actors.hosts import own_hosts
 from forebay.actors.problems import KINDS
 from forebay.actors.process import Limits
 from forebay.actors.watch.console import console_routes
+from forebay.actors.watch.repairs import Repairs
 from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
+from forebay.backends.ports import ParkedRecord, Token
 from forebay.backends.sqlite.embedded import open_embedded
 from forebay.config import GateConfig
 from forebay.supervisors.runtime import Runtime
@@ -29,6 +31,12 @@ from forebay.supervisors.spec import ChildSpec, SupervisorSpec
 PAGE = (ROOT / "docs" / "http.md").read_text()
 ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 ANY = Tcp("127.0.0.1", 0)
+HEADERS = (
+    ("forebay-type", b"mail.send"),
+    ("forebay-id", b"order-9"),
+    ("forebay-enqueued-at", b"5"),
+    ("forebay-dedup", b"\xff"),
+)
 
 
 def sessions():
@@ -66,9 +74,13 @@ async def test_every_curl_line_prints_what_the_page_shows(tmp_path):
         queue = stores.queue("main")
         await queue.start()
         queues = {topic.name: queue for topic in TOPICS}
+        repairs = Repairs(log, queues, TOPICS)
+        planted = await queue.plant("mail", Token(1, 1))
+        broken = [ParkedRecord(0, "the header forebay-dedup is not UTF-8", b'{"to": "ann"}', HEADERS)]
+        await queue.write("mail", Token(1, 1), planted.epoch, 0, 0, 1, broken)
 
         def console(_ctx):
-            routes = console_routes(tree=runtime.tree, events=runtime.events, queues=queues)
+            routes = console_routes(tree=runtime.tree, events=runtime.events, queues=queues, repairs=repairs)
             return web_app(routes, hosts=own_hosts("127.0.0.1"))
 
         gates = tree(log, bind=ANY, config=GateConfig(), limits=HttpLimits(), known_types=None, producer={})
