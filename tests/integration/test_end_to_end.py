@@ -1,10 +1,14 @@
-"""The whole path of one process: HTTP, log, relay, queue, worker; and which incarnations rise after which failure."""
+"""The whole path of one process: HTTP, log, relay, queue, worker; and which incarnations rise after which failure.
+
+Each test runs twice, on the embedded stores and on Kafka, Consul and Redis: one configuration with other URLs.
+"""
 
 import asyncio
 import json
 import urllib.request
 from collections import Counter
 from contextlib import asynccontextmanager
+from itertools import count
 
 import pytest
 
@@ -12,14 +16,37 @@ from forebay import Incident, Registry, Runtime, Started
 from forebay.actors.relay.campaign import lock_key
 from forebay.actors.relay.messages import BrokerGone
 
-TERM = "/relays/relay[jobs]/term"
-CONSUMERS = [f"{TERM}/partitions/{lane}_consumer[{n}]" for lane in ("partition", "retry") for n in range(3)]
-CONFIG = {
-    "topics": [{"name": "jobs", "partitions": 3}],
-    "gate": {"port": 0},
-    "console": False,
-    "workers": {"slots": 3, "drain": "1s"},
-}
+NUMBERS = count(1)
+
+
+class Place:
+    """A configuration of which only the URLs differ, and the paths of its topic's roles."""
+
+    def __init__(self, folder, urls):
+        self.topic = f"whole-{next(NUMBERS)}"  # the servers are shared
+        self.relay = f"/relays/relay[{self.topic}]"
+        self.term = f"{self.relay}/term"
+        lanes = [f"{lane}_consumer[{n}]" for lane in ("partition", "retry") for n in range(3)]
+        self.consumers = [f"{self.term}/partitions/{consumer}" for consumer in lanes]
+        self.config = {
+            "data": str(folder / "data"),
+            "topics": [{"name": self.topic, "partitions": 3}],
+            "gate": {"port": 0},
+            "console": False,
+            "workers": {"slots": 3, "drain": "1s"},
+        } | urls
+
+    def roles(self, *names):
+        return [f"{self.term}/{name}" for name in names]
+
+
+@pytest.fixture(params=["embedded", "servers"])
+def place(request, tmp_path):
+    if request.param == "embedded":
+        return Place(tmp_path, {})
+    kafka, consul, redis = map(request.getfixturevalue, ("kafka_cluster", "consul_server", "redis_servers"))
+    urls = {"log": {"url": kafka.url}, "coordination": {"url": consul.url}, "queues": {"main": {"url": redis.main.url}}}
+    return Place(tmp_path, urls)
 
 
 class Seen:
@@ -41,7 +68,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def running(folder):
+async def running(place):
     """A runtime whose `echo` handler records, and whose `gated` handler waits until its gate opens."""
     registry, seen, gate = Registry(), Seen(), asyncio.Event()
 
@@ -55,7 +82,7 @@ async def running(folder):
         await gate.wait()
         await seen.add(job.id, b"ended")
 
-    async with Runtime.from_config(CONFIG | {"data": str(folder / "data")}, registry=registry) as runtime:
+    async with Runtime.from_config(place.config, registry=registry) as runtime:
         await runtime.enqueue("echo", id="first")  # the term has begun once this one is done
         await seen.of(1)
         seen.runs.clear()
@@ -74,16 +101,16 @@ HARD = (
 )
 
 
-async def test_a_hard_payload_reaches_the_handler_byte_for_byte(tmp_path):
+async def test_a_hard_payload_reaches_the_handler_byte_for_byte(place):
     assert len(HARD) > 1_000_000
-    async with running(tmp_path) as (runtime, seen, _):
+    async with running(place) as (runtime, seen, _):
         url = await runtime.gate_url()
         await asyncio.to_thread(post, url, b'{"type": "echo", "id": "hard", "args": ' + HARD + b"}")
         assert await seen.of(1) == [("hard", HARD)]
 
 
-async def test_jobs_that_differ_only_beyond_2_to_the_53_are_two_and_equal_ones_are_one(tmp_path):
-    async with running(tmp_path) as (runtime, seen, _):
+async def test_jobs_that_differ_only_beyond_2_to_the_53_are_two_and_equal_ones_are_one(place):
+    async with running(place) as (runtime, seen, _):
         url = await runtime.gate_url()
         for id_, number in (("a", 2**53), ("b", 2**53 + 1), ("c", 2**53)):
             body = {"type": "echo", "id": id_, "dedup": True, "delay": 1.0, "args": number}
@@ -93,7 +120,7 @@ async def test_jobs_that_differ_only_beyond_2_to_the_53_are_two_and_equal_ones_a
     assert sorted(runs) == [("a", b"9007199254740992"), ("b", b"9007199254740993"), ("last", b"{}")]
 
 
-async def test_a_crashed_handler_is_tried_again_and_its_slot_lives(tmp_path):
+async def test_a_crashed_handler_is_tried_again_and_its_slot_lives(place):
     registry, attempts = Registry(), []
     done = asyncio.Event()
 
@@ -104,7 +131,7 @@ async def test_a_crashed_handler_is_tried_again_and_its_slot_lives(tmp_path):
             raise FirstAttemptFails
         done.set()
 
-    async with Runtime.from_config(CONFIG | {"data": str(tmp_path / "data")}, registry=registry) as runtime:
+    async with Runtime.from_config(place.config, registry=registry) as runtime:
         await runtime.enqueue("crash")
         async with asyncio.timeout(30):
             await done.wait()
@@ -151,43 +178,42 @@ def in_order(started: list[str], *paths: str) -> bool:
     return [path for path in started if path in paths] == list(paths)
 
 
-async def test_a_lost_lock_raises_the_whole_term_by_one_in_order_and_nothing_else(tmp_path):
-    async with running(tmp_path) as (runtime, seen, _):
+async def test_a_lost_lock_raises_the_whole_term_by_one_in_order_and_nothing_else(place):
+    async with running(place) as (runtime, seen, _):
         risen = Risen(runtime)
-        await runtime.coordination.delete(lock_key("jobs"))
-        await risen.until(*CONSUMERS)
-        roles = ["rate_limiter", "kafka_connection", "retry_connection", "redis_writer", "settled_marks"]
-        roles = [f"{TERM}/{role}" for role in roles]
-        assert raised(runtime, risen) == dict.fromkeys(["/relays/relay[jobs]/topic_lock", *roles, *CONSUMERS], 1)
-        assert in_order(risen.started, *roles, CONSUMERS[0])
+        await runtime.coordination.delete(lock_key(place.topic))
+        await risen.until(*place.consumers)
+        roles = place.roles("rate_limiter", "kafka_connection", "retry_connection", "redis_writer", "settled_marks")
+        assert raised(runtime, risen) == dict.fromkeys([f"{place.relay}/topic_lock", *roles, *place.consumers], 1)
+        assert in_order(risen.started, *roles, place.consumers[0])
         await runtime.enqueue("echo", id="after")
         await seen.of(1)
 
 
-async def test_a_gone_broker_raises_connection_writer_and_consumers_once_as_one_incident(tmp_path):
-    async with running(tmp_path) as (runtime, seen, _):
+async def test_a_gone_broker_raises_connection_writer_and_consumers_once_as_one_incident(place):
+    async with running(place) as (runtime, seen, _):
         risen = Risen(runtime)
-        runtime.inject(f"{TERM}/kafka_connection", BrokerGone("no broker answers"))
-        await risen.until(*CONSUMERS)
-        roles = [f"{TERM}/{role}" for role in ("kafka_connection", "retry_connection", "redis_writer", "settled_marks")]
-        assert raised(runtime, risen) == dict.fromkeys([*roles, *CONSUMERS], 1)
+        runtime.inject(f"{place.term}/kafka_connection", BrokerGone("no broker answers"))
+        await risen.until(*place.consumers)
+        roles = place.roles("kafka_connection", "retry_connection", "redis_writer", "settled_marks")
+        assert raised(runtime, risen) == dict.fromkeys([*roles, *place.consumers], 1)
         assert Counter(risen.started).most_common(1)[0][1] == 1
         assert [(incident.child, incident.environment) for incident in risen.incidents] == [("kafka_connection", True)]
         await runtime.enqueue("echo", id="after")
         await seen.of(1)
 
 
-async def test_a_consumers_crash_raises_its_own_incarnation_alone(tmp_path):
-    async with running(tmp_path) as (runtime, _, _):
+async def test_a_consumers_crash_raises_its_own_incarnation_alone(place):
+    async with running(place) as (runtime, _, _):
         risen = Risen(runtime)
-        runtime.inject(CONSUMERS[1], ValueError("crash"))
-        await risen.until(CONSUMERS[1])
-        assert raised(runtime, risen) == {CONSUMERS[1]: 1}
+        runtime.inject(place.consumers[1], ValueError("crash"))
+        await risen.until(place.consumers[1])
+        assert raised(runtime, risen) == {place.consumers[1]: 1}
 
 
 @pytest.mark.parametrize("role", ["dispatcher", "scheduler", "reaper"])
-async def test_a_crash_behind_the_slots_interrupts_no_running_handler(tmp_path, role):
-    async with running(tmp_path) as (runtime, seen, gate):
+async def test_a_crash_behind_the_slots_interrupts_no_running_handler(place, role):
+    async with running(place) as (runtime, seen, gate):
         await runtime.enqueue("gated", id="long")
         await seen.of(1)
         risen = Risen(runtime)
