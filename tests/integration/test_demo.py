@@ -35,6 +35,36 @@ def test_the_demo_loses_nothing_and_shows_what_rose_again(tmp_path):
     assert all(name in risen for name in ("topic_lock", "rate_limiter", "kafka_connection", "redis_writer", "slot["))
 
 
+ON_SERVERS = """
+data: d
+log: {{url: "{kafka}"}}
+coordination: {{url: "{consul}"}}
+queues: {{main: {{url: "{redis}"}}}}
+topics: [{{name: demo, partitions: 4}}]
+gate: {{port: 0}}
+workers: {{slots: 8, drain: 2s}}
+console: off
+"""
+
+
+@pytest.mark.slow
+def test_the_demo_on_kafka_consul_and_redis_loses_nothing_whatever_earlier_ones_left_there(
+    tmp_path, kafka_cluster, consul_server, redis_servers
+):
+    urls = {"kafka": kafka_cluster.url, "consul": consul_server.url, "redis": redis_servers.main.url}
+    (tmp_path / "f.yaml").write_text(ON_SERVERS.format(**urls))
+    for data, jobs in (("earlier", 12), ("d", 100)):
+        run = forebay("demo", "--config", "f.yaml", "--data", tmp_path / data, "--jobs", str(jobs), cwd=tmp_path)
+        assert run.returncode == 0, run.stdout + run.stderr
+        account = figures(run.stdout)
+        assert (account["posted"], account["lost"]) == (jobs, 0)
+        assert account["dead"] > 0
+        assert account["posted"] == account["finished"] + account["dead"]
+    assert "the demo deleted the lock forebay/locks/demo" in run.stdout
+    risen = run.stdout.partition("risen again")[2].partition("\n")[0]
+    assert all(name in risen for name in ("topic_lock", "kafka_connection", "redis_writer", "partition_consumer[", "slot["))
+
+
 def delete_a_delayed_job(store: Path) -> str | None:
     """Take one job that waits for its time out of the store, from another process's hands; None if there is none yet."""
     if not store.exists():
