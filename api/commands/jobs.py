@@ -1,15 +1,16 @@
-"""`forebay jobs`: look at the jobs of a running runtime, and act on those that are dead."""
+"""`forebay jobs`: look at the jobs of a running runtime, and act on those that are dead or parked."""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import click
 
-from forebay.commands.ends import WrongUse, told
+from forebay.commands.ends import CommandFailed, WrongUse, told
 from forebay.commands.place import data_folder, of_running
 
 if TYPE_CHECKING:
@@ -22,9 +23,44 @@ PAGE: Final = 1000
 _topic = click.option("--topic", help="The topic; may be left out where the runtime has one.")
 
 
+def _selection(command: Callable[..., None]) -> Callable[..., None]:
+    """What chooses jobs in bulk."""
+    options = (
+        click.option(
+            "--all", "state", type=click.Choice(["dead", "parked"]), is_flag=False, flag_value="dead", default=None,
+            help="All dead jobs of the topic, or `parked`: all parked ones.",
+        ),
+        click.option("--type", "type_", help="Of those, the ones of this type."),
+        click.option("--error", help="Of those, the ones with this text in their error."),
+        click.option("--yes", is_flag=True, help="Act on those chosen by --type or --error; else they are only counted."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+class Choice(NamedTuple):
+    """Which jobs a command is for: those named, or all in a state that match."""
+
+    ids: Sequence[str]
+    state: str | None
+    type: str | None
+    error: str | None
+    yes: bool
+
+    @property
+    def filtered(self) -> bool:
+        """Whether there is more to it than the state."""
+        return self.type is not None or self.error is not None
+
+    def matches(self, job: Any) -> bool:
+        """Whether a job in the state is meant."""
+        return self.type in (None, job["type"]) and (self.error or "") in (job["error"] or "")
+
+
 @click.group()
 def jobs() -> None:
-    """Look at jobs; resubmit or discard those that are dead."""
+    """Look at jobs; resubmit or discard those that are dead or parked, repair those that are parked."""
 
 
 @jobs.command("count")
@@ -53,30 +89,75 @@ def list_jobs(state: str, limit: int, as_json: bool, topic: str | None, config: 
 
 @jobs.command()
 @click.argument("ids", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All dead jobs of the topic.")
+@_selection
 @_topic
 @of_running
-def resubmit(ids: Sequence[str], everything: bool, topic: str | None, config: Path | None, data: Path | None) -> None:
-    """Run dead jobs again, with a fresh count of attempts."""
-    with told():
-        control = _control(config, data)
-        name = _topic_of(control, topic)
-        count = _act(control, "/jobs/resubmit", name, _chosen(control, name, ids, "dead", everything))
-    click.echo(f"{count} resubmitted")
+def resubmit(topic: str | None, config: Path | None, data: Path | None, **choice: Any) -> None:
+    """Run dead jobs again with a fresh count of attempts; put parked ones into the log again as they are.
+
+    A parked record's bytes and id stay. What would only be parked again stays where it is, with the reason: `forebay jobs
+    repair` is for those.
+    """
+    _act("resubmit", "resubmitted", _choice(**choice), topic, config, data)
 
 
 @jobs.command()
 @click.argument("ids", nargs=-1)
-@click.option("--all", "everything", type=click.Choice(["dead", "parked"]), help="All jobs of the topic in this state.")
+@_selection
 @_topic
 @of_running
-def discard(ids: Sequence[str], everything: str | None, topic: str | None, config: Path | None, data: Path | None) -> None:
+def discard(topic: str | None, config: Path | None, data: Path | None, **choice: Any) -> None:
     """Remove dead or parked jobs for good."""
+    _act("discard", "discarded", _choice(**choice), topic, config, data)
+
+
+@jobs.command()
+@click.argument("id_", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
+@_topic
+@of_running
+def show(id_: str, as_json: bool, topic: str | None, config: Path | None, data: Path | None) -> None:
+    """Show one job, in whatever state, with its arguments, headers and error."""
     with told():
         control = _control(config, data)
+        job = control.get("/jobs/show", topic=_topic_of(control, topic), id=id_)
+    click.echo(json.dumps(job) if as_json else _sheet(job))
+
+
+@jobs.command()
+@click.argument("id_", metavar="ID")
+@click.option("--type", "type_", help="The type that it is to have.")
+@click.option(
+    "--args", "source", type=click.File("rb"), help="A file with the arguments that it is to have; `-`: standard input."
+)
+@click.option("--edit", is_flag=True, help="Change its arguments in $EDITOR.")
+@_topic
+@of_running
+def repair(
+    id_: str,
+    type_: str | None,
+    source: BinaryIO | None,
+    edit: bool,
+    topic: str | None,
+    config: Path | None,
+    data: Path | None,
+) -> None:
+    """Put a parked record into the log again, with another type or other arguments.
+
+    ID is its place in the log, as `forebay jobs list --state parked` shows it. It stays the same job: its id is kept, and
+    what is not given stays as it is. The arguments reach the handler byte for byte.
+    """
+    with told():
+        if edit and source is not None:
+            raise WrongUse("give the arguments with --args or change them with --edit; not both")
+        control = _control(config, data)
         name = _topic_of(control, topic)
-        count = _act(control, "/jobs/discard", name, _chosen(control, name, ids, everything or "dead", bool(everything)))
-    click.echo(f"{count} discarded")
+        args = source.read() if source is not None else b""
+        if edit:
+            args = _edited(control.get("/jobs/show", topic=name, id=id_))
+        given = {} if type_ is None else {"type": type_}
+        place = control.post("/jobs/repair", args, topic=name, id=id_, **given)
+    click.echo(f"{id_} is at {place['topic']}/{place['partition']}/{place['offset']} now")
 
 
 def _control(config: Path | None, data: Path | None) -> Control:
@@ -104,15 +185,53 @@ def _pages(control: Control, topic: str, state: str, limit: int) -> Iterator[Any
         limit, after = limit - len(page), page[-1]["id"]
 
 
-def _chosen(control: Control, topic: str, ids: Sequence[str], state: str, everything: bool) -> list[str]:
-    if bool(ids) is everything:
-        raise WrongUse("name the jobs by their ids, or all of them with --all; not both")
-    return list(ids) or [job["id"] for job in _pages(control, topic, state, 10**9)]
+def _choice(ids: Sequence[str], state: str | None, type_: str | None, error: str | None, yes: bool) -> Choice:
+    choice = Choice(ids, state, type_, error, yes)
+    bulk = state is not None or choice.filtered
+    if bool(ids) is bulk:
+        raise WrongUse("name the jobs by their ids, or all of them with --all, --type or --error; not both")
+    return choice
 
 
-def _act(control: Control, path: str, topic: str, ids: Sequence[str]) -> int:
-    pages = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
-    return sum(control.post(path, json.dumps({"topic": topic, "ids": page}).encode())["count"] for page in pages)
+def _chosen(control: Control, topic: str, choice: Choice) -> list[str]:
+    if choice.ids:
+        return list(choice.ids)
+    return [job["id"] for job in _pages(control, topic, choice.state or "dead", 10**9) if choice.matches(job)]
+
+
+def _act(what: str, done: str, choice: Choice, topic: str | None, config: Path | None, data: Path | None) -> None:
+    with told():
+        control = _control(config, data)
+        name = _topic_of(control, topic)
+        ids = _chosen(control, name, choice)
+        if choice.filtered and not choice.yes:
+            click.echo(f"{len(ids)} match; nothing was done, --yes will {what} them")
+            return
+        count = 0
+        for start in range(0, len(ids), PAGE):
+            body = json.dumps({"topic": name, "ids": ids[start : start + PAGE]}).encode()
+            answer = control.post(f"/jobs/{what}", body)
+            count += answer["count"]
+            for id_, why in answer.get("refused", {}).items():
+                click.echo(f"{id_} stays parked: {why}", err=True)
+    click.echo(f"{count} {done}")
+
+
+def _edited(job: Any) -> bytes:
+    """The arguments as the person leaves them. Raises `CommandFailed` if they were not saved."""
+    content = job["args"].encode() if "args" in job else base64.b64decode(job["args_base64"])
+    changed = click.edit(content, extension=".json", require_save=True)
+    if changed is None:
+        raise CommandFailed("nothing was saved, so nothing was done")
+    return bytes(changed)
+
+
+def _sheet(job: Any) -> str:
+    lines = [f"{name}: {job[name]}" for name in ("id", "topic", "type", "state", "attempt", "enqueued_at", "due")]
+    lines += [f"header {name}: {value}" for name, value in job["headers"]]
+    lines += [f"error: {job['error']}"] if job["error"] else []
+    content = job["args"] if "args" in job else f"(base64) {job['args_base64']}"
+    return "\n".join([*lines, f"args: {content}"])
 
 
 def _line(job: Any) -> str:
