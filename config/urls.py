@@ -33,6 +33,9 @@ def _form(pattern: str, example: str) -> Form:
 SQLITE: Final = _form("", "sqlite:")
 KAFKA: Final = _form(rf"//{_ADDRESS}(?:,{_ADDRESS})*", "kafka://broker1:9092,broker2:9092")
 REDIS: Final = _form(rf"//{_USER}{_ADDRESS}(?:/[0-9]{{1,5}})?", "redis://user:password@host:6379/0")
+REDISS: Final = _form(
+    REDIS.pattern.pattern + r"(?:\?ssl_ca_certs=[^?#&\s]+)?", "rediss://user:password@host:6379/0?ssl_ca_certs=FILE"
+)
 CONSUL: Final = _form(rf"//(?:[^\s/@?#:]*@)?{_ADDRESS}(?:\?dc=[A-Za-z0-9_-]+)?", "consul://token@127.0.0.1:8500?dc=name")
 
 
@@ -45,7 +48,7 @@ class Port:
 
 
 LOG: Final = Port("log", MappingProxyType({"sqlite": SQLITE, "kafka": KAFKA}))
-QUEUE: Final = Port("queue", MappingProxyType({"sqlite": SQLITE, "redis": REDIS}))
+QUEUE: Final = Port("queue", MappingProxyType({"sqlite": SQLITE, "redis": REDIS, "rediss": REDISS}))
 COORDINATION: Final = Port("coordination", MappingProxyType({"sqlite": SQLITE, "consul": CONSUL}))
 
 _PORT: Final = re.compile(r":([0-9]+)(?=[,/?]|\Z)")

@@ -36,4 +36,5 @@ COORDINATIONS: Final[Mapping[str, Callable[[StoreUrl, Means], Coordination]]] = 
 QUEUES: Final[Mapping[str, Callable[[str, StoreUrl, Means], Queue]]] = {
     "sqlite": lambda name, _url, means: means.embedded().queue(name),
     "redis": lambda _name, url, means: RedisQueue(url.text, means.random),
+    "rediss": lambda _name, url, means: RedisQueue(url.text, means.random),
 }

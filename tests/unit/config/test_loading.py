@@ -174,7 +174,7 @@ log: {url: "kafka://b1:9092/jobs"}
         ("queues: {}\n", 1, "queues", "at least one name"),
         ("queues: {main: {url: 'redis:'}}\n", 1, "queues.main.url", "write it like redis://"),
         ("queues: {main: {url: 'redis://r/0?db=1'}}\n", 1, "queues.main.url", "write it like redis://"),
-        ("queues: {main: {url: 'rediss://r'}}\n", 1, "queues.main.url", "knows no scheme rediss"),
+        ("queues: {main: {url: 'rediss://r?ssl_cert_reqs=none'}}\n", 1, "queues.main.url", "write it like rediss://"),
         ("coordination: {url: 'consul://c/v1'}\n", 1, "coordination.url", "write it like consul://"),
         ("coordination: {url: 'consul://user:pass@c'}\n", 1, "coordination.url", "write it like consul://"),
         ("log: {url: 'kafka://a:1,b:65536'}\n", 1, "log.url", "write it like kafka://"),
@@ -272,6 +272,8 @@ def test_a_bad_reference_says_how_to_write_one(write, text):
         ("coordination", "consul://c", "c"),
         ("coordination", "consul://pass@c.example:8500?dc=east", "pass@c.example:8500?dc=east"),
         ("queue", "redis://r", "r"),
+        ("queue", "rediss://r:6380/1", "r:6380/1"),
+        ("queue", "rediss://:pass@r?ssl_ca_certs=/etc/ca.pem", ":pass@r?ssl_ca_certs=/etc/ca.pem"),
         ("queue", "redis://99999:pass@r.example:6379/3", "99999:pass@r.example:6379/3"),
     ],
 )
