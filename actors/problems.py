@@ -66,6 +66,7 @@ WRONG_CONTENT_TYPE = Kind("wrong-content-type", 415, "The body's type or encodin
 INVALID_JOB = Kind("invalid-job", 422, "The body is JSON but not a job")
 UNKNOWN_TYPE = Kind("unknown-type", 422, "Nothing handles this type of job")
 INVALID_SELECTION = Kind("invalid-selection", 422, "The body does not say which jobs are meant")
+INVALID_LIMIT = Kind("invalid-limit", 422, "The body does not say which limit")
 BATCH_REFUSED = Kind("batch-refused", 422, "No job of the batch was accepted")
 HEADERS_TOO_LARGE = Kind("headers-too-large", 431, "The headers are too large")
 INTERNAL = Kind("internal", 500, "A fault of the server")

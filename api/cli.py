@@ -8,6 +8,7 @@ from forebay.commands.check import check
 from forebay.commands.demo import demo
 from forebay.commands.enqueue import enqueue
 from forebay.commands.jobs import jobs
+from forebay.commands.limits import limits
 from forebay.commands.run import run
 from forebay.commands.services import services
 from forebay.commands.tree import tree
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (run, check, enqueue, tree, jobs, demo, services):
+for command in (run, check, enqueue, tree, jobs, limits, demo, services):
     main.add_command(command)

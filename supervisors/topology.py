@@ -56,6 +56,7 @@ from forebay.actors.relay.settled_marks import SettledMarks
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.actors.snapshot import Node
 from forebay.actors.watch.console import console_routes
+from forebay.actors.watch.limits import limit_routes
 from forebay.actors.watch.repairs import Repairs
 from forebay.actors.watch.store_opener import StoreOpener
 from forebay.actors.web import web_app
@@ -182,7 +183,13 @@ def _gate_routes(parts: Parts, ctx: Context) -> list[Route]:
 def _console_routes(parts: Parts) -> list[Route]:
     stores = parts.stores
     repairs = Repairs(stores.log, stores.routes, parts.config.topics)
-    return console_routes(tree=parts.tree, events=parts.events(), queues=stores.routes, repairs=repairs)
+    routes = console_routes(tree=parts.tree, events=parts.events(), queues=stores.routes, repairs=repairs)
+    return [*routes, *_limit_routes(parts)]
+
+
+def _limit_routes(parts: Parts) -> list[Route]:
+    configured = {topic.name: topic.rate for topic in parts.config.topics}
+    return limit_routes(coordination=parts.stores.coordination, configured=configured)
 
 
 def _relays(parts: Parts) -> SupervisorSpec:

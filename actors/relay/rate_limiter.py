@@ -11,27 +11,17 @@ from attrs import frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
+from forebay.actors.limits import limit_key, read_limit
 from forebay.actors.relay.messages import Permits, Take
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.relay.replies import answer
 from forebay.actors.relay.token_bucket import TokenBucket
 from forebay.backends.ports import Coordination, Entry
-from forebay.config.units import RATE_FORM, parse_rate, show_rate
+from forebay.config.units import RATE_FORM, show_rate
 from forebay.config.values import Backoff
 
 WATCH: Final = 300.0
 """Seconds that one watch waits for a change."""
-
-
-def limit_key(topic: str) -> str:
-    """Return the key under which coordination holds a topic's limit: a rate like `5000/s`, or `0` or `pause`."""
-    return f"forebay/limits/{topic}"
-
-
-def parse_limit(value: bytes) -> float:
-    """Return a limit in jobs/s; 0.0 is a pause. Raises `ValueError` whose text says what would be right."""
-    text = value.decode("utf-8", "replace").strip()
-    return 0.0 if text in ("0", "pause") else parse_rate(text)
 
 
 @frozen
@@ -97,7 +87,7 @@ class RateLimiter(Actor[Take | LimitChanged | Due]):
 
     def _set_limit(self, ctx: Context, value: bytes | None) -> None:
         try:
-            rate = self._rate if value is None else parse_limit(value)
+            rate = self._rate if value is None else read_limit(value).per_second
         except ValueError:
             found = (value or b"")[:100].decode("utf-8", "replace")
             ctx.note("limit_invalid", key=self._key, found=found, advice=f"{RATE_FORM}, or 0 or pause")

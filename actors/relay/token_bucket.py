@@ -10,7 +10,8 @@ TICK: Final = 1e-6
 
 
 class TokenBucket:
-    """`rate` tokens/s flow in, at most `burst` are kept; `rate` None is no limit, 0 a pause.
+    """`rate` tokens/s flow in, at most `burst` are kept; `rate` None is no limit, 0 a pause: nothing is granted, and what is
+    in the bucket waits for the next rate.
 
     It begins empty: whoever restarts it gains nothing. A taking larger than `burst` is granted when the bucket is full,
     and the rest is owed. So in any `t` seconds at most rate x (t + TICK) + max(burst, largest taking) are granted, and in
@@ -35,11 +36,13 @@ class TokenBucket:
         if self.rate is None:
             return 0.0
         self._fill(now)
+        if self.rate == 0:
+            return math.inf
         missing = min(count, self.burst) - self._level
         if missing <= self.rate * TICK:
             self._level -= count
             return 0.0
-        return missing / self.rate if self.rate else math.inf
+        return missing / self.rate
 
     def _fill(self, now: float) -> None:
         if self.rate is not None:

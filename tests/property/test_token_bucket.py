@@ -75,9 +75,10 @@ def test_a_taking_over_the_burst_waits_for_a_full_bucket_and_owes_the_rest():
 def test_a_pause_grants_nothing_and_keeps_what_was_there():
     bucket = TokenBucket(10.0, 20, 0.0)
     bucket.set_rate(0.0, 1.0)
-    assert bucket.take(10, 1.0) == 0.0
+    assert bucket.take(1, 1.0) == math.inf
     assert bucket.take(1, 1e9) == math.inf
     bucket.set_rate(10.0, 1e9)
+    assert bucket.take(10, 1e9) == 0.0
     assert bucket.take(1, 1e9) == pytest.approx(0.1)
 
 

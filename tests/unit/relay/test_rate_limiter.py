@@ -9,8 +9,9 @@ from support.flaky import Faults, Flaky
 from support.inline import InlineEmbedded
 from support.peers import settle, standing
 
+from forebay.actors.limits import limit_key
 from forebay.actors.relay.messages import Permits, Take
-from forebay.actors.relay.rate_limiter import RateLimiter, limit_key, parse_limit
+from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.scenarios.loop import run, running_loop
 
 KEY = limit_key("jobs")
@@ -162,7 +163,3 @@ def test_without_coordination_or_rate_there_is_no_limit():
             assert [await take(stand, 10**6) for _ in range(3)] == [0, 0, 0]
 
     run(main)
-
-
-def test_a_limit_is_a_rate_or_a_pause():
-    assert [parse_limit(v) for v in (b"5000/s", b"60/m", b"0", b"pause")] == [5000.0, 1.0, 0.0, 0.0]
