@@ -76,14 +76,14 @@ class Poster:
 
     def post(self, job: Job, query: Mapping[str, str] = NO_QUERY) -> None:
         """Return once the job is accepted and its id is written down. Raises `Refused`, `Stopped`."""
-        answer = self._insist("/v1/jobs", query, json.dumps(job))
+        answer = self._insist("/v1/jobs", query, json.dumps(job).encode())
         if not answer.positive:
             raise Refused(answer.status, answer.body)
         self._journal.note(job["id"])
 
     def post_batch(self, jobs: Sequence[Job], query: Mapping[str, str] = NO_QUERY) -> None:
         """The same for several jobs in one request; those that were not accepted are posted one by one."""
-        answer = self._insist("/v1/batch", query, json.dumps({"jobs": jobs}))
+        answer = self._insist("/v1/batch", query, json.dumps({"jobs": jobs}).encode())
         if not answer.positive:
             raise Refused(answer.status, answer.body)
         results = json.loads(answer.body)["results"]
@@ -96,13 +96,25 @@ class Poster:
         for job in left:
             self.post(job, query)
 
+    def post_raw(self, topic: str, partition: int, value: bytes) -> str:
+        """Post bytes to a partition; return `<topic>/<partition>/<offset>` once they are accepted and that is written down.
+
+        Raises `Refused`, `Stopped`. Bytes have no id: after an unknown outcome they may be there twice.
+        """
+        answer = self._insist(f"/v1/topics/{topic}/partitions/{partition}", NO_QUERY, value)
+        if not answer.positive:
+            raise Refused(answer.status, answer.body)
+        place = f"{topic}/{partition}/{json.loads(answer.body)['offset']}"
+        self._journal.note(place)
+        return place
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _insist(self, path: str, query: Mapping[str, str], body: str) -> Answer:
+    def _insist(self, path: str, query: Mapping[str, str], body: bytes) -> Answer:
         target = f"{path}?{urlencode(query)}" if query else path
         while not self._stop.is_set():
             answer = self._try(target, body)
@@ -111,13 +123,13 @@ class Poster:
             self._stop.wait(self._pause)
         raise Stopped(path)
 
-    def _try(self, path: str, body: str) -> Answer | None:
+    def _try(self, path: str, body: bytes) -> Answer | None:
         """One request; None if there was no answer, so that the outcome is unknown."""
         try:
             if self._connection is None:
                 parts = urlsplit(self._url())
                 self._connection = HTTPConnection(parts.hostname or "", parts.port, timeout=self._timeout)
-            self._connection.request("POST", path, body.encode(), {"Content-Type": "application/json"})
+            self._connection.request("POST", path, body, {"Content-Type": "application/json"})
             response = self._connection.getresponse()
             return Answer(response.status, response.read())
         except (OSError, HTTPException):

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 import anyio
 from anyio import to_thread
+from attrs import frozen
 
 from forebay.scenarios.journal import Journal
 from forebay.scenarios.poster import Poster, Stopped
@@ -22,6 +23,14 @@ APPS: Final = 3
 """Threads that post, each to the gate of another member as long as that serves."""
 BATCH: Final = 10
 LOOK: Final = 0.05
+
+
+@frozen
+class Poison:
+    """What goes with each batch: bytes that are no job, to each of a topic's partitions in turn."""
+
+    value: bytes
+    partitions: int
 
 
 class Load:
@@ -41,15 +50,21 @@ class Load:
         rate: float,
         args: Mapping[str, Any] | None = None,
         acks: str | None = None,
+        poison: Poison | None = None,
     ) -> None:
-        """`gate` names the gate for an application, by its number; it is asked before each connection."""
+        """`gate` names the gate for an application, by its number; it is asked before each connection.
+
+        Where accepted `poison` lies (`<topic>/<partition>/<offset>`) is in the journal `poisoned`.
+        """
         self.name = name
         self.posted = folder / f"{name}.posted"
+        self.poisoned = folder / f"{name}.poisoned"
         self._gate = gate
         self._topics = topics
         self._pause = APPS * BATCH / rate
         self._args = {} if args is None else args
         self._acks = {} if acks is None else {"acks": acks}
+        self._poison = poison
         self._stop = threading.Event()
         self._threads = ThreadPoolExecutor(APPS, thread_name_prefix=f"load {name}")
         self._apps: list[Future[None]] = []
@@ -58,7 +73,7 @@ class Load:
 
     async def __aenter__(self) -> Self:
         self._begun = time.monotonic()
-        self._journal = Journal(self.posted)
+        self._journals = Journal(self.posted), Journal(self.poisoned)
         self._apps = [self._threads.submit(self._post, number) for number in range(APPS)]
         return self
 
@@ -69,7 +84,8 @@ class Load:
         with anyio.CancelScope(shield=True):  # the threads hear `stop` within a time-out; proxies must go on meanwhile
             await to_thread.run_sync(wait, self._apps)
         self._threads.shutdown()
-        self._journal.close()
+        for journal in self._journals:
+            journal.close()
         for app in self._apps:
             app.result()
 
@@ -93,11 +109,14 @@ class Load:
 
     def _post(self, app: int) -> None:
         topics = [*self._topics[app:], *self._topics[:app]]
-        with closing(Poster(lambda: self._gate(app), self._journal, self._stop)) as poster, suppress(Stopped):
+        poster, poisoner = (Poster(lambda: self._gate(app), journal, self._stop) for journal in self._journals)
+        with closing(poster), closing(poisoner), suppress(Stopped):
             due = time.monotonic()
-            for batch, topic in zip(self._batches(app, topics), _cycle(topics), strict=False):
+            for number, batch, topic in zip(count(app), self._batches(app, topics), _cycle(topics), strict=False):
                 poster.post_batch(batch, {"topic": topic, **self._acks})
                 self._counts[app] += len(batch)
+                if self._poison is not None:
+                    poisoner.post_raw(topic, number % self._poison.partitions, self._poison.value)
                 due = max(due + self._pause, time.monotonic() - self._pause)
                 self._stop.wait(max(0.0, due - time.monotonic()))
 
