@@ -18,13 +18,14 @@ def write_post(
     dedup: str | bool | None = None,
     delay: float = 0.0,
     key: str | None = None,
+    shadow: bool = False,
 ) -> tuple[bytes, JobPost]:
     """Return the document of a job, and the job that it says.
 
     `args` is any JSON value (`{}` if None); `raw` is JSON text in its stead, kept byte for byte. Raises `InvalidJob` for
     what the gate would refuse, and `TypeError` for `args` that JSON cannot say.
     """
-    fields = {"type": type_, "id": id, "dedup": dedup, "delay": delay or None, "key": key}
+    fields = {"type": type_, "id": id, "dedup": dedup, "delay": delay or None, "key": key, "shadow": shadow or None}
     if raw is None:
         raw = _encoded({} if args is None else args)
     head = _encoded({name: value for name, value in fields.items() if value is not None})

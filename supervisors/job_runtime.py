@@ -84,15 +84,17 @@ class JobRuntime(Runtime):
         dedup: str | bool | None = None,
         delay: float = 0.0,
         key: str | None = None,
+        shadow: bool = False,
         acks: Acks | None = None,
         timeout: float = 10.0,
     ) -> Enqueued:
         """Put a job into the log; return once it is durable there, as `POST /v1/jobs` does.
 
-        `args` is any JSON value; `raw` is JSON text in its stead, kept byte for byte. Raises `InvalidJob`, `UnknownTopic`,
-        `AskTimeout` after `timeout` seconds (the job may or may not be in), and the log's `BackendError`.
+        `args` is any JSON value; `raw` is JSON text in its stead, kept byte for byte. A `shadow` is read and counted
+        by the relay, and no worker gets it (row R9). Raises `InvalidJob`, `UnknownTopic`, `AskTimeout` after `timeout`
+        seconds (the job may or may not be in), and the log's `BackendError`.
         """
-        _, post = write_post(type_, args, raw=raw, id=id, dedup=dedup, delay=delay, key=key)
+        _, post = write_post(type_, args, raw=raw, id=id, dedup=dedup, delay=delay, key=key, shadow=shadow)
         if self.config.workers is not None and self.registry.lookup(post.type) is None:
             raise InvalidJob(InvalidCode.WRONG, f"no handler of job type {post.type!r} is loaded here", "type")
         now = self.system.clock.wall()

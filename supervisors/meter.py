@@ -25,6 +25,7 @@ from forebay.actors.events import (
     Exited,
     HandlerStuck,
     LoopLag,
+    Noted,
     Parked,
     Started,
     StartFailed,
@@ -44,6 +45,12 @@ _COUNTED: Final = {
     Zombie: ("forebay.actor.zombies", "{task}", "tasks that outlived their actor"),
 }
 
+_NOTED: Final = {
+    "shadowed": ("forebay.relay.shadowed", "{record}", "records that were read and dropped because they are shadows"),
+    "put_back": ("forebay.relay.put_back", "{job}", "jobs that the queue refused and that went back into the log"),
+    "parked": ("forebay.relay.parked", "{record}", "records that were set aside for a person"),
+}
+
 
 class RuntimeMeter:
     """The instruments, for any number of runtimes: `with RuntimeMeter().watch(runtime): ...`.
@@ -60,6 +67,7 @@ class RuntimeMeter:
         self._restarts = meter.create_counter("forebay.actor.restarts", "{restart}", "incarnations after the first")
         self._lag = meter.create_histogram("forebay.loop.lag", "s", "how late the event loop was")
         self._counters = {kind: meter.create_counter(*names) for kind, names in _COUNTED.items()}
+        self._notes = {name: meter.create_counter(*names) for name, names in _NOTED.items()}
         self._observe(meter)
 
     def _observe(self, meter: Meter) -> None:
@@ -88,6 +96,8 @@ class RuntimeMeter:
         attributes = {**attributes, "path": self.cut(event.path)}
         if isinstance(event, Started) and event.incarnation > 1:
             self._restarts.add(1, attributes)
+        elif isinstance(event, Noted) and (noted := self._notes.get(event.name)) is not None:
+            noted.add(int(dict(event.fields).get("records") or 1), attributes)
         elif (counter := self._counters.get(type(event))) is not None:
             if isinstance(event, Exited | StartFailed):
                 attributes["exit"] = type(event.exit).__name__.lower()

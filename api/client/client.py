@@ -34,6 +34,7 @@ class NewJob:
     dedup: str | bool | None = field(default=None, kw_only=True)
     delay: float = field(default=0.0, kw_only=True)
     key: str | None = field(default=None, kw_only=True)
+    shadow: bool = field(default=False, kw_only=True)
 
 
 class Client:
@@ -110,17 +111,19 @@ class Client:
         dedup: str | bool | None = None,
         delay: float = 0.0,
         key: str | None = None,
+        shadow: bool = False,
         topic: str | None = None,
         acks: Acks | None = None,
         timeout: float = 10.0,
     ) -> Receipt:
         """Post one job; return once a gate has said that it is durable in the log.
 
-        `args` is any JSON value; `raw` is JSON text in its stead, kept byte for byte. The job has an instance id in any
+        `args` is any JSON value; `raw` is JSON text in its stead, kept byte for byte. A `shadow` is read and counted by the
+        relay, and no worker gets it. The job has an instance id in any
         case, so it may be posted again by this call, to whichever gate, and by you, and is one job while the first is
         unfinished. `timeout` is the time for everything, in seconds. Raises `Refused`, `Unreachable` and `TimedOut`.
         """
-        job = NewJob(type_, args, raw=raw, id=id, dedup=dedup, delay=delay, key=key)
+        job = NewJob(type_, args, raw=raw, id=id, dedup=dedup, delay=delay, key=key, shadow=shadow)
         id_, body = self._written(job)
         if isinstance(body, ProblemDetails):
             raise Refused(body, (id_,))
@@ -162,7 +165,16 @@ class Client:
     def _written(self, job: NewJob) -> tuple[str, bytes | ProblemDetails]:
         id_ = new_ulid(self._wall(), self._random) if job.id is None else job.id
         try:
-            body, _ = write_post(job.type, job.args, raw=job.raw, id=id_, dedup=job.dedup, delay=job.delay, key=job.key)
+            body, _ = write_post(
+                job.type,
+                job.args,
+                raw=job.raw,
+                id=id_,
+                dedup=job.dedup,
+                delay=job.delay,
+                key=job.key,
+                shadow=job.shadow,
+            )
         except InvalidJob as error:
             return id_, _invalid(error)
         return id_, body

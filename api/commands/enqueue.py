@@ -19,6 +19,7 @@ from forebay.commands.place import data_folder, of_running
 @click.option("--dedup", help="Dedup id: dropped while another job with it waits. `true`: hash of type and ARGS.")
 @click.option("--delay", type=float, help="Seconds before it may run.")
 @click.option("--key", help="Ordering key: jobs of one key go to one partition.")
+@click.option("--shadow", is_flag=True, help="The relay reads it, counts it and drops it: no worker gets it.")
 @click.option("--topic", help="The topic; by default the first of the configuration.")
 @of_running
 def enqueue(
@@ -28,6 +29,7 @@ def enqueue(
     dedup: str | None,
     delay: float | None,
     key: str | None,
+    shadow: bool,
     topic: str | None,
     config: Path | None,
     data: Path | None,
@@ -40,7 +42,8 @@ def enqueue(
         from forebay.commands.control import Control  # noqa: PLC0415 - help must not wait for it
 
         raw = sys.stdin.buffer.read() if args == "-" else args.encode(errors="surrogateescape")
-        fields = {"id": id_, "dedup": True if dedup == "true" else dedup, "delay": delay or 0.0, "key": key}
+        dedup_id = True if dedup == "true" else dedup
+        fields = {"id": id_, "dedup": dedup_id, "delay": delay or 0.0, "key": key, "shadow": shadow}
         body = _document(type_, raw, fields)
         query = {} if topic is None else {"topic": topic}
         answer = Control(data_folder(config, data)).post("/v1/jobs", body, **query)

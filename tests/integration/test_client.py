@@ -50,11 +50,13 @@ async def gate(tmp_path):
 
 async def test_a_job_is_posted_with_all_its_fields_and_the_receipt_says_where_it_is(gate):
     async with Client(gate.url) as client:
-        receipt = await client.enqueue("mail.send", raw=RAW, id="é-1", dedup="d", delay=5, key="k", topic="mail", acks="all")
+        receipt = await client.enqueue(
+            "mail.send", raw=RAW, id="é-1", dedup="d", delay=5, key="k", shadow=True, topic="mail", acks="all"
+        )
     assert receipt == Receipt("é-1", "mail", partition_of("k", 2), 0, "synced to disk")
     (record,) = await gate.records("mail")
     found = decoded(record)
-    assert (found.id, found.type, found.args, found.dedup) == ("é-1", "mail.send", RAW, "d")
+    assert (found.id, found.type, found.args, found.dedup, found.shadow) == ("é-1", "mail.send", RAW, "d", True)
     assert found.not_before - found.enqueued_at == 5000
 
 

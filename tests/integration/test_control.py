@@ -66,6 +66,14 @@ def test_arguments_from_standard_input_reach_the_handler_byte_for_byte(folder):
     assert noted(folder, "bytes", "raw") == [("bytes", "raw", raw.encode().hex())]
 
 
+def test_a_shadow_is_read_by_the_relay_and_reaches_no_handler(folder):
+    """R9; of one partition, the job behind it has run when it is past."""
+    for id_, options in (("unseen", ["--shadow"]), ("seen", [])):
+        assert forebay("enqueue", "echo", "1", "--id", id_, "--topic", "other", *options, cwd=folder).returncode == 0
+    wait_until(lambda: noted(folder, "seen", "raw"), "the one behind it ran")
+    assert noted(folder, "unseen", "raw") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

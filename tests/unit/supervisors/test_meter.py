@@ -20,6 +20,7 @@ from forebay import (
     LoopLag,
     MailboxSpec,
     Normal,
+    Noted,
     Overflow,
     Parked,
     Restart,
@@ -194,16 +195,34 @@ async def test_without_an_sdk_nothing_happens_and_nothing_fails():
         watch.close()
 
 
+async def test_what_the_relay_did_with_records_is_counted_by_records():
+    """R6, R9."""
+    readings = Readings()
+    runtime = Runtime(SupervisorSpec())
+    with readings.meter.watch(runtime):
+        for name, fields in (
+            ("shadowed", {"records": 30}),
+            ("shadowed", {"records": 5}),
+            ("put_back", {"offset": 7}),
+            ("other", {}),
+        ):
+            runtime.events.emit(Noted(at=0.0, path="/a", incarnation=1, name=name, fields=tuple(fields.items())))
+        counted = {name: readings.values(f"relay.{name}") for name in ("shadowed", "put_back", "parked")}
+    assert counted == {"shadowed": {at("/a"): 35}, "put_back": {at("/a"): 1}, "parked": {}}
+
+
 async def test_every_instrument_is_documented():
     readings = Readings()
     page = (ROOT / "docs" / "observing.md").read_text()
     with readings.meter.watch(Runtime(SupervisorSpec())) as watch:
         for event in (Started, Exited, StartFailed, Escalated, Parked, HandlerStuck, Dropped, Zombie, LoopLag):
             watch.runtime.events.emit(an(event))
+        for name in ("shadowed", "put_back", "parked"):
+            watch.runtime.events.emit(Noted(at=0.0, path="/a", incarnation=1, name=name, fields=()))
         async with Runtime(SupervisorSpec(children=[puppet()])) as runtime:
             with readings.meter.watch(runtime):
                 names = list(readings.points())
-    assert len(names) == 14
+    assert len(names) == 17
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
