@@ -20,6 +20,8 @@ BLOCK: Final = 30.0
 itself by their missing answers, and Consul would wait 600 at most."""
 JITTER: Final = 1 / 16
 """By so much Consul lengthens the wait of a query, at random."""
+MIN_RENEWAL: Final = 1.0
+"""Seconds that a renewal may take in any case."""
 MAX_LOCK_DELAY: Final = 60.0
 """Seconds; Consul shortens what is longer, and does not say so."""
 PROBE: Final = "forebay/probe"
@@ -37,10 +39,11 @@ class ConsulCoordination:
         self._connection = Connection(address)
         self._token, self._dc = address.token, address.dc
         self._timeout = timeout
-        self._agent = self._patient(0.0)
+        self._agent = self._within(timeout)
         self._sessions = Consul.Session(self._agent)
         self._keys = Consul.KV(self._agent)
         self._absent: dict[str, int] = {}
+        self._renewals: dict[str, float] = {}
 
     async def start(self) -> None:
         """Connect, and read once. Raises `Unavailable`, or `BackendError` for no Consul; nothing is left open then."""
@@ -78,14 +81,19 @@ class ConsulCoordination:
         session: str = await self._agent.put(
             CB.json(is_id=True), "/v1/session/create", self._place(), json.dumps(wanted), self._secret()
         )
+        self._renewals[session] = min(self._timeout, max(MIN_RENEWAL, ttl / 4))
         return session
 
     async def renew_session(self, session: str) -> None:
-        """Raises `SessionGone`."""
-        await self._sessions.renew(session)
+        """Raises `SessionGone`. Ends within a quarter of the session's TTL (but a second at least): a renewal that is lost
+        shall leave time for another.
+        """
+        agent = self._within(self._renewals.get(session, self._timeout))
+        await Consul.Session(agent).renew(session)
 
     async def destroy_session(self, session: str) -> None:
         """End it and release what it holds, with the lock delay where it held something. Absent is fine."""
+        self._renewals.pop(session, None)
         with suppress(SessionGone):
             await self._sessions.destroy(session)
 
@@ -142,7 +150,7 @@ class ConsulCoordination:
         return seen == index or (entry is None and self._absent.get(key) == index)
 
     async def _block(self, key: str, index: int, wait: float) -> tuple[Entry | None, int]:
-        keys = Consul.KV(self._patient(wait * (1 + JITTER)))
+        keys = Consul.KV(self._within(self._timeout + wait * (1 + JITTER)))
         return await self._read(keys, key, index=index, wait=_duration(wait))
 
     async def _read(self, keys: Any, key: str, **block: object) -> tuple[Entry | None, int]:
@@ -154,8 +162,8 @@ class ConsulCoordination:
             raise not_consul(self._connection.where, error) from error
         return entry, seen
 
-    def _patient(self, seconds: float) -> Agent:
-        return Agent(self._connection, self._token, self._dc, self._timeout + seconds)
+    def _within(self, seconds: float) -> Agent:
+        return Agent(self._connection, self._token, self._dc, seconds)
 
     def _place(self) -> list[tuple[str, str]]:
         return [("dc", self._dc)] if self._dc else []

@@ -253,6 +253,17 @@ async def test_a_watch_over_a_network_that_loses_everything_is_unavailable_long_
         await in_time(watching)
 
 
+async def test_a_renewal_that_is_lost_leaves_time_for_another(agent, proxy):
+    """One connection that went silent must not cost the lock (R2)."""
+    async with opened(f"consul://127.0.0.1:{proxy.port}", timeout=600) as coordination:
+        session = await hold(coordination, ttl=4 * TIMEOUT)
+        proxy.freeze()
+        with pytest.raises(UnknownOutcome):
+            await in_time(coordination.renew_session(session))
+        proxy.heal()
+        await coordination.renew_session(session)
+
+
 async def test_a_write_whose_answer_was_lost_has_an_unknown_outcome_and_was_done_once(agent, coordination, proxy, through):
     await through.get("k")
     before = proxy.accepted
