@@ -15,6 +15,8 @@ import attrs
 import yaml
 from attrs import field, frozen
 
+from forebay.jobs.lanes import MAX_PARTITIONS
+
 from .kinds import (
     Kind,
     ListOf,
@@ -117,7 +119,7 @@ class TopicConfig(Section):
     """
 
     name: str = field(validator=_checked, metadata=_of(_NAME))
-    partitions: int = setting(integer(1, 10_000), default=8)
+    partitions: int = setting(integer(1, MAX_PARTITIONS), default=8)
     queue: str = setting(_QUEUE_NAME, default="main")
     acks: Literal["leader", "all"] = setting(choice(["leader", "all"]), default="leader")
     rate: float = setting(rate(1 / 3600, 10_000_000), default=5000.0)
