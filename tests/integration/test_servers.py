@@ -16,6 +16,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from support import services
 from support.live import eventually
 
+from forebay.config import load
 from forebay.scenarios.servers import Proxy, ServerFailed, Servers
 from forebay.scenarios.servers.process import Process, launch
 
@@ -393,6 +394,11 @@ async def test_up_starts_status_shows_and_down_stops_exactly_those(tmp_path):
             "queues:",
             f'  main: {{url: "redis://127.0.0.1:{port}"}}   # its replica: 127.0.0.1:{state["ports"]["redis-replica"]}',
         ]
+        (tmp_path / "forebay.yaml").write_text(up.stdout)  # what is printed is a whole configuration
+        queues = load(tmp_path / "forebay.yaml", {}).queues
+        assert {name: queue.url.address for name, queue in queues.items()} == {
+            name: f"127.0.0.1:{state['ports'][f'redis-{name}']}" for name in ("main", "other")
+        }
         assert [line.split()[2] for line in forebay("status", "--data", data).stdout.splitlines()] == ["running"] * 3
 
         killed = Process(*state["processes"]["redis-other"])

@@ -15,7 +15,7 @@ from forebay.config import Backoff, GateConfig, Intensity, Overflow, TopicConfig
         (lambda: Backoff(base=0), "base"),
         (lambda: Backoff(base=2, cap=1), "cap"),
         (lambda: GateConfig(port=65_536), "port"),
-        (lambda: TopicConfig(name="a/b"), "write 1 to 249"),
+        (lambda: TopicConfig(name="a/b"), "write 1 to 240"),
     ],
 )
 def test_values_made_in_code_are_checked_too(build, name):
