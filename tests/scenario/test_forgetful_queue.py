@@ -1,0 +1,107 @@
+"""A queue that forgot everything, or its newest jobs, gets what had not ended from the log again (R14, R4, Q6)."""
+
+import asyncio
+
+from support.relay_tree import LOCK, TOPIC, relaying, run
+
+from forebay.actors.relay.partition_consumer import LOOK_AGAIN
+from forebay.actors.relay.settled_marks import SNAPSHOT_INTERVAL
+from forebay.actors.relay.snapshots import KEYS, Snapshot, encode, settled_topic
+from forebay.backends.ports import Acks, Done, JobState, Lease, NewRecord, Token
+from forebay.backends.settled import Settled
+
+
+async def work(services, count, sequence):
+    """Claim so many and end every second one of them; return the ids that ended, the others stay in flight."""
+    claims = await services.queue.claim(TOPIC, Lease("w", sequence, 1e9), count)
+    await services.queue.end(TOPIC, "w", [Done(claim.id, claim.epoch) for claim in claims[::2]])
+    return {claim.id for claim in claims[::2]}
+
+
+async def all_pending(services):
+    found, after = set(), ""
+    while views := await services.queue.browse(TOPIC, JobState.PENDING, 1000, after):
+        found |= {view.id for view in views}
+        after = views[-1].id
+    return found
+
+
+def test_what_had_not_ended_comes_again_and_what_had_by_the_last_snapshot_does_not():
+    async def main():
+        async with relaying() as (services, a):
+            await services.post(300)
+            await services.until_relayed()
+            ended = await work(services, 200, 1)
+            await asyncio.sleep(SNAPSHOT_INTERVAL + 1)
+            late = await work(services, 50, 2)
+            await services.forget(everything=True)
+            await a.until_started(LOCK, 2)
+            await services.post(50)
+            await a.until_noted("restored", 3)
+            every = {str(number) for number in range(350)}
+            while len(await all_pending(services)) < 350 - len(ended):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(60)
+            assert await all_pending(services) == every - ended
+            assert late  # they ended after the snapshot, and come twice
+            assert len(a.notes("restored")) == 3
+
+    run(main)
+
+
+def test_an_empty_queue_is_noticed_although_nothing_new_comes():
+    async def main():
+        async with relaying() as (services, a):
+            await services.post(30)
+            await services.until_relayed()
+            await services.forget(everything=True)
+            begun = asyncio.get_running_loop().time()
+            await services.until_relayed()
+            assert asyncio.get_running_loop().time() - begun < 2 * LOOK_AGAIN
+            await services.check_relayed()
+            assert len(a.exits(LOCK)) == 1
+
+    run(main)
+
+
+def test_a_queue_that_lost_its_newest_jobs_gets_them_again_although_nothing_new_comes():
+    """As a replica that was behind when it became the primary: its fence and its marks are older."""
+
+    async def main():
+        async with relaying(partitions=1) as (services, a):
+            await services.post(30)
+            await services.until_relayed()
+
+            def lose(connection):
+                connection.execute("DELETE FROM jobs WHERE offset >= 10")
+                connection.execute("UPDATE marks SET next = 10")
+                connection.execute("DELETE FROM checkpoints WHERE offset >= 10")
+
+            await services.embedded.queue()._database.run(lose)
+            begun = asyncio.get_running_loop().time()
+            await services.until_relayed()
+            assert asyncio.get_running_loop().time() - begun < 2 * LOOK_AGAIN
+            await services.check_relayed()
+            assert a.notes("rewound") == [{"partition": 0, "from_": 30, "to": 10}]
+            assert a.exits(LOCK) == []
+
+    run(main)
+
+
+def test_an_ended_terms_late_snapshot_only_brings_jobs_again():
+    async def main():
+        async with relaying() as (services, a):
+            await services.post(60)
+            await services.until_relayed()
+            await work(services, 60, 1)
+            await asyncio.sleep(SNAPSHOT_INTERVAL + 1)
+            late = encode(Snapshot(Token(0, 1), {0: Settled(0)}))
+            await services.log.append([NewRecord(settled_topic(TOPIC), 0, late, KEYS[0])], Acks.LEADER)
+            await services.forget(everything=True)
+            await a.until_noted("restored", 3)
+            while (await services.queue.counts(TOPIC)).pending < 40:  # all 20 of partition 0, half of the others
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(60)
+            assert (await services.queue.counts(TOPIC)).pending == 40
+
+    run(main)
