@@ -4,6 +4,7 @@ partition_consumer --Locate--> settled_marks --Located--> partition_consumer
 partition_consumer --Pull----> kafka_connection --Pulled | Missed--> partition_consumer
 partition_consumer --Take----> rate_limiter --Permits--> partition_consumer
 partition_consumer --Write---> redis_writer --BatchWritten | Rewind--> partition_consumer
+partition_consumer --CutAt---> redis_writer --Rewind--> partition_consumer
 partition_consumer --Progress> kafka_connection
 redis_writer, settled_marks --TermRefused--> topic_lock
 
@@ -20,6 +21,7 @@ from attrs import field, frozen
 
 from forebay.actors.exits import EnvironmentExit
 from forebay.actors.ref import Ref
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.ports import Extent, ParkedRecord, QueuedJob, Record, Token
 
 
@@ -59,9 +61,13 @@ class Locate:
 
 @frozen
 class Located:
-    """At `next`; None if the queue has never seen the partition: go on from the log's oldest record."""
+    """At `next`; None if the queue has never seen the partition: go on from the log's oldest record.
+
+    `checkpoints` are the mark's.
+    """
 
     next: int | None
+    checkpoints: Sequence[Checkpoint] = ()
 
 
 @frozen
@@ -136,6 +142,15 @@ class Rewind:
 
     partition: int
     next: int
+
+
+@frozen
+class CutAt:
+    """The log is another from `to` on than the one that was read: move the mark back there. Answered by `Rewind`."""
+
+    partition: int
+    to: int
+    reply_to: Ref[Any]
 
 
 @frozen

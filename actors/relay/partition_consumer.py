@@ -15,8 +15,10 @@ from attrs import frozen
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
 from forebay.actors.relay.detour import read_job, seconds_until_due
+from forebay.actors.relay.log_check import LogCheck
 from forebay.actors.relay.messages import (
     BatchWritten,
+    CutAt,
     Locate,
     Located,
     Missed,
@@ -40,11 +42,16 @@ TRUNCATED_RETRY: Final = 1.0
 LOOK_AGAIN: Final = 5.0
 """Seconds without records after which the queue is asked for its mark again."""
 
+CHECK_INTERVAL: Final = 60.0
+"""Seconds between looks whether the log still is the one that was read, while no records come that would show it."""
+
 
 class Step(enum.Enum):
     """What the consumer waits for."""
 
     LOCATED = "located"
+    CHECKED = "checked"
+    CUT = "cut"
     RECORDS = "records"
     PERMITS = "permits"
     WRITTEN = "written"
@@ -69,9 +76,12 @@ class PartitionConsumer(Actor[Message]):
     Every answer is compared with what was asked for last, so one that was meant for an earlier incarnation does nothing.
     A record that can never be a job is parked with the reason. Offsets that the log no longer holds are skipped by a
     range without jobs, which keeps the marks contiguous, and noted: `gap` for records removed in between, `expired` for
-    those that retention took before they were relayed. A log that ends below the mark is noted as `truncated`, and the
-    consumer waits for it to reach the mark again; finding out what the cut took needs checkpoints, which no log of this
-    version has.
+    those that retention took before they were relayed.
+
+    The mark's checkpoints are compared with the log at the start, when a record comes from another leader than the one
+    before it, when the log ends below the mark (noted as `truncated`), and now and then when nothing comes. If the log is
+    another from some place on, the mark goes back there, noted as `diverged`. Without checkpoints the consumer waits for a
+    log that was cut to reach the mark again.
 
     A record that is stamped as a shadow is read like any other and then left out of its range (row R9); noted as `shadowed`
     when the range is written. With `retry` it is the retry topic's partition, and waits for the time of each job there.
@@ -103,6 +113,10 @@ class PartitionConsumer(Actor[Message]):
         self._known = True
         self._looking = False
         self._truncated = False
+        self._cut = False
+        self._epoch: int | None = None
+        self._check: LogCheck | None = None
+        self._checked_at = 0.0
         self._write: Write | None = None
 
     async def on_start(self, ctx: Context) -> None:
@@ -110,11 +124,10 @@ class PartitionConsumer(Actor[Message]):
 
     async def on_message(self, ctx: Context, message: Message) -> None:
         match message, self._step:
-            case Located(next=place), Step.LOCATED:
-                self._known = place is not None
-                await self._pull(ctx, place or 0)
-            case Located(next=place), Step.RECORDS if self._looking:
-                await self._relocated(ctx, place)
+            case Located(), Step.LOCATED | Step.RECORDS:
+                await self._located(ctx, message)
+            case Pulled() | Missed(), Step.CHECKED if self._check and message.offset == self._check.offset:
+                await self._compared(ctx, self._check, message)
             case Pulled(offset=offset, records=records), Step.RECORDS if offset == self._next:
                 await self._take(ctx, records)
             case Missed(offset=offset), Step.RECORDS if offset == self._next:
@@ -127,9 +140,8 @@ class PartitionConsumer(Actor[Message]):
                     ctx.note("shadowed", partition=self._partition, records=shadows)
                 await ctx.lookup(self._kafka_connection).send(Progress(self._partition, place))
                 await self._pull(ctx, place)
-            case Rewind(next=place), Step.WRITTEN:
-                ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
-                await self._pull(ctx, place)
+            case Rewind(next=place), Step.WRITTEN | Step.CUT:
+                await self._go_back(ctx, place)
             case PullAgain() | LookAgain(), Step.RECORDS:
                 await self._again(ctx, message)
 
@@ -143,14 +155,48 @@ class PartitionConsumer(Actor[Message]):
     async def _locate(self, ctx: Context) -> None:
         await ctx.lookup(self._settled_marks).send(Locate(self._mark, ctx.ref))
 
-    async def _relocated(self, ctx: Context, place: int | None) -> None:
+    async def _start_over(self, ctx: Context) -> None:
+        """Ask for the mark and its checkpoints, compare them with the log, and go on from there."""
+        self._step = Step.LOCATED
+        await self._locate(ctx)
+
+    async def _go_back(self, ctx: Context, place: int) -> None:
+        if self._step is Step.CUT:
+            await self._start_over(ctx)
+        else:
+            ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
+            await self._pull(ctx, place)
+
+    async def _located(self, ctx: Context, found: Located) -> None:
+        if self._step is Step.LOCATED:
+            await self._begin(ctx, found)
+        elif self._looking:
+            await self._relocated(ctx, found)
+
+    async def _begin(self, ctx: Context, found: Located) -> None:
+        cut, self._cut = self._cut, False
+        self._known = found.next is not None
+        self._next = found.next or 0
+        if below := [one for one in found.checkpoints if one.offset < self._next]:
+            self._check = LogCheck(self._next, below, cut=cut)
+            await self._look(ctx, self._check)
+        elif cut:
+            self._step = Step.RECORDS
+            ctx.timer("again", TRUNCATED_RETRY, PullAgain())
+        else:
+            await self._pull(ctx, self._next)
+
+    async def _relocated(self, ctx: Context, found: Located) -> None:
         """Go back with a queue that has lost its newest jobs, which nobody would notice while no new ones come."""
-        if place == self._next or (place is None and not self._known):
+        place = found.next
+        if place == self._next and found.checkpoints and ctx.now() - self._checked_at >= CHECK_INTERVAL:
+            await self._begin(ctx, found)
+        elif place == self._next or (place is None and not self._known):
             self._look_later(ctx)
-            return
-        ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
-        self._known = place is not None
-        await self._pull(ctx, place or 0)
+        else:
+            ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
+            self._known = place is not None
+            await self._pull(ctx, place or 0)
 
     def _look_later(self, ctx: Context) -> None:
         self._looking = False
@@ -161,14 +207,45 @@ class PartitionConsumer(Actor[Message]):
         self._look_later(ctx)
         await ctx.lookup(self._kafka_connection).send(Pull(self._partition, offset, self._batch, ctx.ref))
 
+    # --- whether the log still is the one that was read
+
+    async def _look(self, ctx: Context, check: LogCheck) -> None:
+        self._step = Step.CHECKED
+        await ctx.lookup(self._kafka_connection).send(Pull(self._partition, check.offset, 1, ctx.ref))
+
+    async def _compared(self, ctx: Context, check: LogCheck, found: Pulled | Missed) -> None:
+        to = check.saw(found.records[0]) if isinstance(found, Pulled) else check.missed(found.extent)
+        if to is None:
+            await self._look(ctx, check)
+        elif to < self._next:
+            ctx.note("diverged", partition=self._partition, mark=self._next, to=to)
+            self._step = Step.CUT
+            await ctx.lookup(self._redis_writer).send(CutAt(self._mark, to, ctx.ref))
+        else:
+            self._checked_at = ctx.now()
+            if self._epoch is None and isinstance(found, Pulled):
+                self._epoch = found.records[0].epoch
+            await self._pull(ctx, to)
+
+    def _of_another_leader(self, record: Record) -> bool:
+        """Whether the record before, which we have moved, may be another now; asked once for each leader."""
+        before, self._epoch = self._epoch, record.epoch
+        return self._known and before not in (None, record.epoch)
+
+    # --- moving records
+
     async def _take(self, ctx: Context, records: Sequence[Record]) -> None:
         self._truncated = False
+        if self._of_another_leader(records[0]):
+            await self._start_over(ctx)
+            return
         if self._retry:
             now, first = ctx.wall(), records[0]
             records = tuple(takewhile(lambda record: not seconds_until_due(record, now), records))
             if not records:
                 ctx.timer("again", seconds_until_due(first, now), PullAgain())
                 return
+        self._epoch = records[-1].epoch
         to = records[-1].offset + 1
         if missing := to - self._next - len(records):
             ctx.note("gap", partition=self._partition, from_=self._next, to=to, records=missing)
@@ -188,7 +265,8 @@ class PartitionConsumer(Actor[Message]):
             if not self._truncated:
                 self._truncated = True
                 ctx.note("truncated", partition=self._partition, mark=self._next, end=missed.extent.end)
-            ctx.timer("again", TRUNCATED_RETRY, PullAgain())
+            self._cut = True
+            await self._start_over(ctx)
         elif self._known and self._next < start:
             ctx.note("expired", partition=self._partition, from_=self._next, to=start, records=start - self._next)
             self._write = Write(self._mark, self._next, start, (), ctx.ref)

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from forebay.actors.context import Context
 from forebay.actors.relay.detour import name_aside, put_back, set_aside
+from forebay.actors.relay.log_check import last_of
 from forebay.actors.relay.messages import Term
 from forebay.actors.relay.outage import Outage
 from forebay.backends.errors import BackendError, FenceMissing, JobTooLarge, MarkMismatch, StaleToken, Unavailable
@@ -75,6 +76,20 @@ class RangeWriter:
             else:
                 await self._divert(wanted, error)
 
+    async def rewind(self, partition: int, to: int) -> None:
+        """Return when the mark has gone back to `to`, however long that takes. Raises `ANSWERS`."""
+        term = self._term
+
+        async def attempt() -> None:
+            try:
+                await self._queue.rewind(term.topic, term.token, term.epoch, partition, to)
+            except (Unavailable, *ANSWERS):
+                raise
+            except BackendError as error:
+                raise Unavailable(f"it refuses to move a mark back: {error}") from error
+
+        await self._outage.call(attempt)
+
     # --- one range
 
     async def _put(self, wanted: Range, items: Sequence[Item], *, last_resort: bool = False) -> None:
@@ -88,7 +103,7 @@ class RangeWriter:
             nonlocal tries
             tries += 1
             try:
-                await self._write(wanted.partition, wanted.start, wanted.to, items)
+                await self._write(wanted, wanted.to, items)
             except (Unavailable, *ANSWERS):
                 raise
             except BackendError as error:
@@ -106,15 +121,16 @@ class RangeWriter:
     async def _blame(self, wanted: Range) -> None:
         """Return if the queue takes a range without items; else it is not they that it has something against."""
         try:
-            await self._write(wanted.partition, wanted.start, wanted.start, ())
+            await self._write(wanted, wanted.start, ())
         except (Unavailable, *ANSWERS):
             raise
         except BackendError as error:
             raise Unavailable(f"it refuses every write, also one without jobs: {error}") from error
 
-    async def _write(self, partition: int, start: int, to: int, items: Sequence[Item]) -> None:
-        term = self._term
-        written = await self._queue.write(term.topic, term.token, term.epoch, partition, start, to, items)
+    async def _write(self, wanted: Range, to: int, items: Sequence[Item]) -> None:
+        term, partition, start = self._term, wanted.partition, wanted.start
+        last = last_of(wanted.records, start, to)
+        written = await self._queue.write(term.topic, term.token, term.epoch, partition, start, to, items, last)
         if written.parked:
             error = next(item.error for item in items if isinstance(item, ParkedRecord))
             self._ctx.note("parked", partition=partition, records=written.parked, error=error)

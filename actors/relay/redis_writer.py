@@ -8,7 +8,7 @@ from typing import Final
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
-from forebay.actors.relay.messages import BatchWritten, Rewind, Term, TermRefused, Write
+from forebay.actors.relay.messages import BatchWritten, CutAt, Rewind, Term, TermRefused, Write
 from forebay.actors.relay.outage import RETRY
 from forebay.actors.relay.range_writer import Item, Range, RangeWriter
 from forebay.actors.relay.replies import answer
@@ -23,8 +23,8 @@ MAX_BYTES: Final = 1 << 20
 """Bytes in one write, unless a single item has more (design: Marks)."""
 
 
-class RedisWriter(Actor[Write]):
-    """Serves `Write`: those of one partition in order, those of different partitions side by side.
+class RedisWriter(Actor[Write | CutAt]):
+    """Serves `Write` and `CutAt`: those of one partition in order, those of different partitions side by side.
 
     While the queue is `Unavailable` or `Full` it holds what it has and tries for ever; consumers get no answer and stop
     pulling (row R5). If the queue refuses the term, `topic_lock` is told and the request stays without an answer: the
@@ -39,24 +39,24 @@ class RedisWriter(Actor[Write]):
         self._acks = acks
         self._topic_lock = topic_lock
         self._backoff = backoff
-        self._lanes: dict[int, asyncio.Queue[Write]] = {}
+        self._lanes: dict[int, asyncio.Queue[Write | CutAt]] = {}
         self._ranges: RangeWriter
 
     async def on_start(self, ctx: Context) -> None:
         self._ranges = RangeWriter(ctx, self._term, self._queue, self._log, self._acks, self._backoff)
 
-    async def on_message(self, ctx: Context, message: Write) -> None:
+    async def on_message(self, ctx: Context, message: Write | CutAt) -> None:
         lane = self._lanes.get(message.partition)
         if lane is None:
             lane = self._lanes[message.partition] = asyncio.Queue()
             ctx.run(f"partition {message.partition}", self._serve(ctx, lane))
         lane.put_nowait(message)  # bounded by its consumer, which waits for each answer
 
-    async def _serve(self, ctx: Context, lane: asyncio.Queue[Write]) -> None:
+    async def _serve(self, ctx: Context, lane: asyncio.Queue[Write | CutAt]) -> None:
         while True:
             request = await lane.get()
             try:
-                reply = await self._write(request)
+                reply = await (self._write(request) if isinstance(request, Write) else self._go_back(request))
             except (StaleToken, FenceMissing) as refusal:
                 forgot = isinstance(refusal, FenceMissing)
                 await ctx.lookup(self._topic_lock).send(TermRefused(self._term.token, forgot, str(refusal)))
@@ -72,6 +72,10 @@ class RedisWriter(Actor[Write]):
                 return Rewind(request.partition, mismatch.next)
             start = to
         return BatchWritten(request.partition, request.to)
+
+    async def _go_back(self, request: CutAt) -> Rewind:
+        await self._ranges.rewind(request.partition, request.to)
+        return Rewind(request.partition, request.to)
 
 
 def split(items: Sequence[Item], to: int) -> Iterator[tuple[int, Sequence[Item]]]:

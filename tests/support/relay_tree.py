@@ -73,9 +73,9 @@ class RecordedQueue(Flaky):
                     self.poisons[item.id] -= 1
                 raise BackendError(f"poisoned {item.id}")
 
-    async def write(self, topic, token, epoch, partition, start, to, items):
+    async def write(self, topic, token, epoch, partition, start, to, items, checkpoint=None):
         self.refuse(items)
-        written = await self.port.write(topic, token, epoch, partition, start, to, items)
+        written = await self.port.write(topic, token, epoch, partition, start, to, items, checkpoint)
         self.writes.append((token, partition, start, to, written))
         return written
 

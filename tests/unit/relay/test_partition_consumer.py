@@ -217,7 +217,7 @@ def test_a_log_that_was_cut_is_noted_once_and_waited_for():
             await script.located(10)
             for _ in range(5):
                 script.say(Missed(3, 10, Extent(0, 4)))
-                assert await script.pulled_from() == 10
+                assert await script.located(10) == 10
             assert script.stand.notes("truncated") == [{"partition": 3, "mark": 10, "end": 4}]
             assert (await script.write_of(10, record(10))).start == 10
             await asyncio.sleep(10)

@@ -32,7 +32,7 @@ class Picky(Flaky):
         self.sick = False
         self.writes = []
 
-    async def write(self, topic, token, epoch, partition, start, to, items):
+    async def write(self, topic, token, epoch, partition, start, to, items, checkpoint=None):
         await self.faults.before("write")
         self.writes.append((start, to, len(items)))
         for item in items:
@@ -41,7 +41,7 @@ class Picky(Flaky):
                 raise self.error(f"not {what!r}") if self.error is BackendError else self.error
         if self.sick:
             raise BackendError("sick")
-        return await self.port.write(topic, token, epoch, partition, start, to, items)
+        return await self.port.write(topic, token, epoch, partition, start, to, items, checkpoint)
 
 
 @asynccontextmanager
