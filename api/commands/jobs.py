@@ -227,7 +227,8 @@ def _edited(job: Any) -> bytes:
 
 
 def _sheet(job: Any) -> str:
-    lines = [f"{name}: {job[name]}" for name in ("id", "topic", "type", "state", "attempt", "enqueued_at", "due")]
+    names = ("id", "topic", "type", "state", "attempt", "enqueued_at", "due")
+    lines = [f"{name}: {job[name]}" for name in names if job[name] not in (None, "")]
     lines += [f"header {name}: {value}" for name, value in job["headers"]]
     lines += [f"error: {job['error']}"] if job["error"] else []
     content = job["args"] if "args" in job else f"(base64) {job['args_base64']}"
