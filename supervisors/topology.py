@@ -228,7 +228,11 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
     limiter = _term_actor(
         "rate_limiter",
         lambda: RateLimiter(
-            topic=topic.name, rate=topic.rate, burst=max(topic.rate * BURST, 1.0), coordination=stores.coordination
+            topic=topic.name,
+            rate=topic.rate,
+            burst=max(topic.rate * BURST, 1.0),
+            coordination=stores.coordination,
+            queue=stores.queue(topic.name),
         ),
         grace=BRIEF,
     )

@@ -236,7 +236,9 @@ class Instance:
         children = [
             ChildSpec(
                 "rate_limiter",
-                lambda: RateLimiter(topic=TOPIC, rate=rate, burst=rate or 1, coordination=self.coordination),
+                lambda: RateLimiter(
+                    topic=TOPIC, rate=rate, burst=rate or 1, coordination=self.coordination, queue=self.queue
+                ),
                 limits=LIMITS,
             ),
             ChildSpec(
