@@ -95,7 +95,7 @@ class SessionGone(BackendError):
 
 
 class DataFolderInUse(BackendError):
-    """Another process has the data folder open; the embedded stores admit one process at a time."""
+    """Another process has the data folder, which admits one at a time."""
 
 
 class StoreCorrupt(BackendError):

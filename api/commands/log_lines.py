@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import traceback
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from forebay.actors.events import (
     Event,
     Exited,
     HandlerStuck,
+    Incident,
     LoopLag,
     Noted,
     Parked,
@@ -30,6 +32,14 @@ _PER_JOB: Final = frozenset({"recorded"})
 """Domain events that come with every few jobs."""
 _WARNINGS: Final = (DeadLetter, Dropped, HandlerStuck, LoopLag)
 _ERRORS: Final = (Escalated, Parked, Zombie)
+
+
+def hush_clients() -> None:
+    """Keep the Kafka client's own log off standard error: what it meets reaches us as errors, and is told as events.
+
+    For a process of our own only; a host that embeds a runtime sets up logging as it likes.
+    """
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 
 def line_of(event: Event, now: int, *, verbose: bool) -> str | None:
@@ -59,6 +69,8 @@ def level_of(event: Event) -> str:
         return "debug" if event.incarnation == 1 else "info"
     if isinstance(event, Noted) and event.name in _PER_JOB:
         return "debug"
+    if isinstance(event, Incident) and event.environment:
+        return "debug"  # the exit that caused it was told as a warning
     if isinstance(event, _ERRORS):
         return "error"
     return "warning" if isinstance(event, _WARNINGS) else "info"

@@ -16,7 +16,7 @@ from forebay.actors.events import Event
 from forebay.actors.exits import Failed
 from forebay.backends.clock import SystemClock
 from forebay.commands.ends import ABANDONED, CLEAN, FORCED
-from forebay.commands.log_lines import line_of
+from forebay.commands.log_lines import hush_clients, line_of
 from forebay.config import Config
 from forebay.supervisors.job_runtime import JobRuntime
 from forebay.supervisors.runtime import Ending, RuntimeStartFailed, StopReport
@@ -37,6 +37,7 @@ def serve(config: Config, *, verbose: bool) -> int:
             click.echo(line, err=True)
 
     runtime.events.listen(log)
+    hush_clients()
     code = anyio.run(_until_stopped, runtime)
     _let_go_of_threads(code)
     return code

@@ -247,3 +247,20 @@ async def test_a_store_that_is_not_as_configured_is_refused_at_the_start(configu
         await process.runtime.log.ensure([TopicSpec(topic, 3, 3600.0, 2**20)])
     with pytest.raises(RuntimeStartFailed, match="has 3 partitions and 2 are asked for"):
         await Process(configured()).runtime.start()
+
+
+async def test_a_queue_found_to_evict_when_it_is_back_is_parked_and_opened_once_it_is_put_right(configured, redis_servers):
+    """Q4: jobs would be dropped there; everything else goes on meanwhile."""
+    async with Proxy(redis_servers.other.port) as way, redis_servers.other.client() as admin:
+        way.cut()
+        queues = {"main": {"url": f"redis://127.0.0.1:{way.port}"}}
+        async with running(configured(queues=queues, supervision={"backoff": {"cap": "1s"}})) as process:
+            try:
+                await admin.config_set("maxmemory-policy", "allkeys-lru")
+                way.heal()
+                await eventually(lambda: asyncio.sleep(0, process.place("/stores/queue[main]").state is State.PARKED))
+                assert "maxmemory-policy noeviction" in process.place("/stores/queue[main]").last_exit
+                assert (await post(process, "early"))[0] == 202
+            finally:
+                await admin.config_set("maxmemory-policy", "noeviction")
+            assert await process.next() == ("early", b"{}")

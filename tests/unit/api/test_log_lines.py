@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from forebay.actors.events import Escalated, Exited, LoopLag, Noted, RestartScheduled, Started
+from forebay.actors.events import Escalated, Exited, Incident, LoopLag, Noted, RestartScheduled, Started
 from forebay.actors.exits import EnvironmentExit, Failed, Killed, Normal, Shutdown
 from forebay.commands.log_lines import level_of, line_of
 
@@ -66,6 +66,8 @@ def exited(exit_) -> Exited:
         (exited(Shutdown()), "debug"),
         (exited(Killed()), "error"),
         (Escalated(at=1.0, path="/", child="a"), "error"),
+        (Incident(at=1.0, path="/s", child="a", environment=False, restarting=("a",)), "info"),
+        (Incident(at=1.0, path="/s", child="a", environment=True, restarting=("a",)), "debug"),
         (LoopLag(at=1.0, path="/", lag=0.2), "warning"),
         (Noted(at=1.0, path="/workers/lease_keeper", name="recorded"), "debug"),
     ],
