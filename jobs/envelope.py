@@ -51,6 +51,7 @@ MAX_DERIVED_ID = 300
 """The longest instance id, in characters: a topic's name (249), a partition and an offset."""
 
 _DIGITS = re.compile(rb"[0-9]{1,15}")
+_PLAIN_WORD = re.compile(rb"[ -~]{1,%d}" % MAX_WORD)
 
 
 def storable(error: str) -> str:
@@ -131,16 +132,14 @@ def decode(  # a record's parts in a record's order
     Raises `Undecodable` for what can never be a job. `args` of a record with forebay's headers are
     taken as they are: the gate checked them.
     """
-    own = _own_headers(headers)
-    other = tuple(header for header in headers if header[0] not in OWN_HEADERS)
-    place = f"{topic}/{partition}/{offset}"
+    own, other = _sorted_headers(headers)
     if TYPE not in own:
         return _decode_raw(topic, partition, offset, timestamp, value, other)
     return DecodedJob(
         topic=topic,
         partition=partition,
         offset=offset,
-        id=_word(own, ID) or place,
+        id=_word(own, ID) or f"{topic}/{partition}/{offset}",
         type=_word(own, TYPE) or "",
         args=value,
         enqueued_at=_number(own, ENQUEUED_AT, timestamp),
@@ -203,14 +202,19 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _own_headers(headers: Headers) -> dict[str, bytes]:
+def _sorted_headers(headers: Headers) -> tuple[dict[str, bytes], Headers]:
+    """Our headers by name, and the others as they are."""
     own: dict[str, bytes] = {}
-    for name, value in headers:
-        if name in OWN_HEADERS:
-            if name in own:
-                raise Undecodable(f"the header {name} is there twice; one of them must go")
+    other: list[tuple[str, bytes]] = []
+    for header in headers:
+        name, value = header
+        if name not in OWN_HEADERS:
+            other.append(header)
+        elif name in own:
+            raise Undecodable(f"the header {name} is there twice; one of them must go")
+        else:
             own[name] = value
-    return own
+    return own, tuple(other)
 
 
 def _text(own: dict[str, bytes], name: str) -> str | None:
@@ -223,9 +227,13 @@ def _text(own: dict[str, bytes], name: str) -> str | None:
 
 
 def _word(own: dict[str, bytes], name: str) -> str | None:
-    text = _text(own, name)
-    if text is None:
+    value = own.get(name)
+    if value is None:
         return None
+    if _PLAIN_WORD.fullmatch(value):  # nearly all are, and this is done for every job
+        return value.decode("ascii")
+    text = _text(own, name)
+    assert text is not None
     try:
         check_word(f"the header {name}", text, most=MAX_DERIVED_ID if name == ID else MAX_WORD)
     except ValueError as error:
@@ -240,8 +248,9 @@ def _flag(own: dict[str, bytes], name: str) -> bool:
 
 
 def _number(own: dict[str, bytes], name: str, absent: int) -> int:
-    if name not in own:
+    value = own.get(name)
+    if value is None:
         return absent
-    if not _DIGITS.fullmatch(own[name]) or int(own[name]) > MAX_TIME:
+    if not _DIGITS.fullmatch(value) or (number := int(value)) > MAX_TIME:
         raise Undecodable(f"the header {name} must be decimal digits, 0 to {MAX_TIME}")
-    return int(own[name])
+    return number
