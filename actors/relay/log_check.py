@@ -29,14 +29,15 @@ class LogCheck:
 
     Tell it what stands at `offset`, by `saw` or `missed`. Each returns where the relay has to go on: at the mark, or further
     back where the log has become another; or None while there is an older place to look at, the new `offset`. Only what
-    contradicts a checkpoint counts; a place whose record has gone says nothing. `cut` says that the log ends below the mark,
-    which contradicts the mark.
+    contradicts a checkpoint counts; a place whose record has gone says nothing. `extent` is given where the log was seen to
+    end below the mark, which contradicts the mark. At least one checkpoint must lie below the mark and that end.
     """
 
-    def __init__(self, mark: int, checkpoints: Sequence[Checkpoint], *, cut: bool) -> None:
+    def __init__(self, mark: int, checkpoints: Sequence[Checkpoint], extent: Extent | None) -> None:
+        end = mark if extent is None else min(mark, extent.end)
         self._mark = mark
-        self._left = list(checkpoints)
-        self._other = cut
+        self._left = [one for one in checkpoints if one.offset < end]
+        self._other = extent is not None
 
     @property
     def offset(self) -> int:
@@ -59,6 +60,7 @@ class LogCheck:
             self._left.clear()  # the older ones have gone as well
         else:
             self._other = True
+            self._left = [one for one in self._left if one.offset < extent.end]  # at the end itself nobody would answer
         return self._or_end(extent.start)
 
     def _or_end(self, start: int) -> int | None:

@@ -31,7 +31,7 @@ from forebay.actors.relay.messages import (
     Term,
     Write,
 )
-from forebay.backends.ports import ParkedRecord, QueuedJob, Record
+from forebay.backends.ports import Extent, ParkedRecord, QueuedJob, Record
 from forebay.jobs import Undecodable
 from forebay.jobs.lanes import retry_mark
 
@@ -113,7 +113,7 @@ class PartitionConsumer(Actor[Message]):
         self._known = True
         self._looking = False
         self._truncated = False
-        self._cut = False
+        self._cut: Extent | None = None
         self._epoch: int | None = None
         self._check: LogCheck | None = None
         self._checked_at = 0.0
@@ -174,13 +174,16 @@ class PartitionConsumer(Actor[Message]):
             await self._relocated(ctx, found)
 
     async def _begin(self, ctx: Context, found: Located) -> None:
-        cut, self._cut = self._cut, False
+        cut, self._cut = self._cut, None
         self._known = found.next is not None
         self._next = found.next or 0
-        if below := [one for one in found.checkpoints if one.offset < self._next]:
-            self._check = LogCheck(self._next, below, cut=cut)
+        end = self._next if cut is None else min(self._next, cut.end)
+        if any(one.offset < end for one in found.checkpoints):
+            self._check = LogCheck(self._next, found.checkpoints, cut)
             await self._look(ctx, self._check)
-        elif cut:
+        elif cut is not None and found.checkpoints:
+            await self._return_to(ctx, cut.start)
+        elif cut is not None:
             self._step = Step.RECORDS
             ctx.timer("again", TRUNCATED_RETRY, PullAgain())
         else:
@@ -218,14 +221,17 @@ class PartitionConsumer(Actor[Message]):
         if to is None:
             await self._look(ctx, check)
         elif to < self._next:
-            ctx.note("diverged", partition=self._partition, mark=self._next, to=to)
-            self._step = Step.CUT
-            await ctx.lookup(self._redis_writer).send(CutAt(self._mark, to, ctx.ref))
+            await self._return_to(ctx, to)
         else:
             self._checked_at = ctx.now()
             if self._epoch is None and isinstance(found, Pulled):
                 self._epoch = found.records[0].epoch
             await self._pull(ctx, to)
+
+    async def _return_to(self, ctx: Context, to: int) -> None:
+        ctx.note("diverged", partition=self._partition, mark=self._next, to=to)
+        self._step = Step.CUT
+        await ctx.lookup(self._redis_writer).send(CutAt(self._mark, to, ctx.ref))
 
     def _of_another_leader(self, record: Record) -> bool:
         """Whether the record before, which we have moved, may be another now; asked once for each leader."""
@@ -265,7 +271,7 @@ class PartitionConsumer(Actor[Message]):
             if not self._truncated:
                 self._truncated = True
                 ctx.note("truncated", partition=self._partition, mark=self._next, end=missed.extent.end)
-            self._cut = True
+            self._cut = missed.extent
             await self._start_over(ctx)
         elif self._known and self._next < start:
             ctx.note("expired", partition=self._partition, from_=self._next, to=start, records=start - self._next)
