@@ -95,7 +95,7 @@ PROBE_INTERVAL: Final = 5.0
 SILENCE_LIMIT: Final = 15.0
 """Seconds between two probes of the log, and without an answer until the log counts as gone."""
 OPEN: Final = Backoff(base=0.1, cap=5.0)
-"""Between tries to open a store that is away: its return is noticed within seconds, and the log of a long outage is short."""
+"""Between tries to open a store that is away: its return is noticed within seconds, the log of a long outage is short."""
 PROMOTE: Final = Pace(0.01, 1.0)
 CONSOLE_LIMITS: Final = HttpLimits(max_connections=50, drain=0.2)
 

@@ -73,10 +73,15 @@ class _Appender:
                 "topic": record.topic,
                 "partition": record.partition,
                 "offset": offset,
-                "durability": self.offers(record.topic)[acks],
+                "durability": self._durability(record.topic, acks),
             }
             for record, offset in zip(records, offsets, strict=True)
         ]
+
+    def _durability(self, topic: str, acks: Acks) -> str:
+        """Never more than the topic keeps: what it offers may have become known while the record was on its way."""
+        offered = self.offers(topic)
+        return offered.get(acks, offered[Acks.LEADER])
 
     async def _offsets(self, append: Append) -> tuple[int, ...]:
         try:
