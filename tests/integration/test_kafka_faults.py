@@ -157,11 +157,11 @@ async def test_cancelled_fetches_lose_nothing(log):
 
 @pytest.mark.parametrize("down", [False, True], ids=["brokers up", "brokers down"])
 async def test_stop_is_bounded_and_leaves_no_task_thread_or_socket(cluster, down):
-    cluster.create("jobs", 3)
     ports = {int(server.rpartition(":")[2]) for server in cluster.servers.split(",")}
     tasks, threads = asyncio.all_tasks(), threading.active_count()
     log = MockedKafkaLog(cluster, TIMEOUT)
     await log.start()
+    await log.ensure([JOBS])
     connection = await log.connect("jobs")
     await log.append([record(partition=p) for p in range(3)], Acks.LEADER)
     fetching = asyncio.create_task(connection.fetch({0: Want(1, 9)}, 600))
