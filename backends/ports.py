@@ -516,6 +516,9 @@ class Coordination(Protocol):
     async def get(self, key: str) -> Entry | None:
         """The key as it is now (a consistent read)."""
 
+    async def under(self, prefix: str) -> Sequence[Entry]:
+        """Every key that begins with `prefix`, in the order of the keys, as they are now (a consistent read)."""
+
     async def put(self, key: str, value: bytes) -> None:
         """Set a value; a lock on the key is left as it is."""
 

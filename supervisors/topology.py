@@ -4,6 +4,7 @@
     |- stores                        one_for_one     an opener for each store that is a server's; exits StoreAway
     |- gates                         rest_for_one    producer, http_server
     |- relays                        dynamic         one child per topic, parked when it keeps failing
+    |  |- membership                 says that this instance lives, so that the others leave it its share of the topics
     |  '- relay[topic]               rest_for_one
     |     |- topic_lock              waits for the lock; starts the term; exits LockLost
     |     '- term                    rest_for_one    temporary: exists only while the lock is held
@@ -48,8 +49,10 @@ from forebay.actors.hosts import own_hosts
 from forebay.actors.mailbox import MailboxSpec
 from forebay.actors.process import Limits
 from forebay.actors.relay.kafka_connection import KafkaConnection
+from forebay.actors.relay.membership import Membership
 from forebay.actors.relay.messages import Term
 from forebay.actors.relay.partition_consumer import PartitionConsumer
+from forebay.actors.relay.ranking import Ranking
 from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.actors.relay.settled_marks import SettledMarks
@@ -96,6 +99,8 @@ SILENCE_LIMIT: Final = 15.0
 """Seconds between two probes of the log, and without an answer until the log counts as gone."""
 OPEN: Final = Backoff(base=0.1, cap=5.0)
 """Between tries to open a store that is away: its return is noticed within seconds, the log of a long outage is short."""
+RANK_STEP: Final = 0.3
+"""Seconds that a free topic is left to each living instance that should have it before this one."""
 PROMOTE: Final = Pace(0.01, 1.0)
 CONSOLE_LIMITS: Final = HttpLimits(max_connections=50, drain=0.2)
 
@@ -193,14 +198,19 @@ def _limit_routes(parts: Parts) -> list[Route]:
 
 
 def _relays(parts: Parts) -> SupervisorSpec:
-    relays = [ChildSpec(f"relay[{topic.name}]", _relay(parts, topic)) for topic in parts.config.topics]
-    supervision = parts.config.supervision
+    config = parts.config
+    membership = _actor(
+        "membership",
+        lambda: Membership(coordination=parts.stores.coordination, instance=parts.instance, ttl=config.lock.ttl),
+        grace=TIDY,
+    )
+    relays = [ChildSpec(f"relay[{topic.name}]", _relay(parts, topic)) for topic in config.topics]
     return _supervisor(
         parts.config,
         Strategy.DYNAMIC,
-        relays,
+        [membership, *relays],
         exhausted=Exhausted.PARK,
-        cool_off=supervision.backoff.cap,
+        cool_off=config.supervision.backoff.cap,
     )
 
 
@@ -216,6 +226,7 @@ def _relay(parts: Parts, topic: TopicConfig) -> SupervisorSpec:
             ttl=config.lock.ttl,
             lock_delay=config.lock.lock_delay,
             instance=parts.instance,
+            rank_delay=partial(Ranking(stores.coordination, parts.instance, RANK_STEP).delay, topic.name),
             term_spec=lambda term: ChildSpec("term", _term(parts, topic, term), restart=Restart.TEMPORARY),
         ),
         grace=TIDY,

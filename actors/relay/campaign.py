@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -18,6 +19,9 @@ WATCH: Final = 300.0
 
 MIN_RETRY: Final = 0.1
 """Seconds before a lock that is free and yet not given is tried again, at least: its lock delay ends without a sign."""
+
+
+RankDelay = Callable[[], Awaitable[float]]
 
 
 def lock_key(topic: str) -> str:
@@ -36,13 +40,16 @@ class Held:
 
 @frozen
 class Candidacy:
-    """Who wants which lock, and on which terms. `instance` is unique to one life of one process. Times are seconds."""
+    """Who wants which lock, and on which terms. `instance` is unique to one life of one process. Times are seconds.
+
+    `rank_delay` says, each time that the lock looks free, for how long it is to be left to others.
+    """
 
     topic: str
     instance: str
     ttl: float
     lock_delay: float
-    rank_delay: float
+    rank_delay: RankDelay
 
 
 class Campaign:
@@ -71,7 +78,7 @@ class Campaign:
                     await self._outage.call(partial(self._coordination.destroy_session, entry.session))
                 wait = WATCH
                 continue
-            await asyncio.sleep(self._candidacy.rank_delay)
+            await asyncio.sleep(await self._outage.call(self._candidacy.rank_delay))
             held = await self._attempt()
             if held is not None:
                 return held

@@ -12,7 +12,7 @@ from attrs import frozen
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
 from forebay.actors.exits import ActorError, Exit, Failed, Normal, Shutdown, describe
-from forebay.actors.relay.campaign import WATCH, Campaign, Candidacy, Held, lock_key
+from forebay.actors.relay.campaign import WATCH, Campaign, Candidacy, Held, RankDelay, lock_key
 from forebay.actors.relay.messages import LockLost, QueueForgot, Term, TermRefused
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.within import within
@@ -25,6 +25,11 @@ TERM: Final = "term"
 
 LET_GO: Final = 1.0
 """Seconds that giving the lock back may take when the actor ends."""
+
+
+async def at_once() -> float:
+    """The rank delay of an instance that is alone."""
+    return 0.0
 
 
 def generation_key(topic: str) -> str:
@@ -49,7 +54,7 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
     `QueueForgot`; `TermEnded`, the only one that is a bug.
 
     `term_spec` makes the spec of a temporary child with id "term"; it is started anew for each incarnation of this actor.
-    `rank_delay` (seconds) holds an instance back that should get the topic only if others do not take it.
+    `rank_delay` says (in seconds) how long a free lock is left to the instances that should have it before this one.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
         lock_delay: float,
         instance: str,
         term_spec: Callable[[Term], Any],
-        rank_delay: float = 0.0,
+        rank_delay: RankDelay = at_once,
         backoff: Backoff = RETRY,
     ) -> None:
         self._candidacy = Candidacy(topic, instance, ttl, lock_delay, rank_delay)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -113,6 +114,14 @@ class ConsulCoordination:
         """The key as it is now."""
         return (await self._read(self._keys, key))[0]
 
+    async def under(self, prefix: str) -> Sequence[Entry]:
+        """Every key under a prefix; Consul gives them in order."""
+        _, found = await self._keys.get(prefix, recurse=True)
+        try:
+            return tuple(_entry(item) for item in found or ())
+        except (LookupError, TypeError, ValueError) as error:
+            raise not_consul(self._connection.where, error) from error
+
     async def put(self, key: str, value: bytes) -> None:
         """Set a value."""
         await self._keys.put(key, value)
@@ -156,7 +165,7 @@ class ConsulCoordination:
     async def _read(self, keys: Any, key: str, **block: object) -> tuple[Entry | None, int]:
         index, found = await keys.get(key, **block)
         try:
-            entry = found and Entry(key, found["Value"] or b"", int(found["ModifyIndex"]), found.get("Session"))
+            entry = found and _entry(found)
             seen = entry.modify_index if entry else int(index)
         except (LookupError, TypeError, ValueError) as error:
             raise not_consul(self._connection.where, error) from error
@@ -170,6 +179,10 @@ class ConsulCoordination:
 
     def _secret(self) -> dict[str, str]:
         return {"X-Consul-Token": self._token} if self._token else {}
+
+
+def _entry(found: Mapping[str, Any]) -> Entry:
+    return Entry(found["Key"], found["Value"] or b"", int(found["ModifyIndex"]), found.get("Session"))
 
 
 def _duration(seconds: float) -> str:

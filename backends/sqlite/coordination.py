@@ -8,6 +8,7 @@ adapter does so for those who only watch.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -112,6 +113,11 @@ class SqliteCoordination:
     async def get(self, key: str) -> Entry | None:
         """The key as it is now."""
         return (await self._read(key)).entry
+
+    async def under(self, prefix: str) -> Sequence[Entry]:
+        """Every key under a prefix."""
+        await self._expire()
+        return await self._database.run(partial(keys.under, prefix=prefix))
 
     async def put(self, key: str, value: bytes) -> None:
         """Set a value."""

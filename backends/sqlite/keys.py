@@ -56,6 +56,15 @@ def read(connection: sqlite3.Connection, key: str) -> Seen:
     return Seen(None if value is None else Entry(key, value, index, session), index)
 
 
+def under(connection: sqlite3.Connection, prefix: str) -> tuple[Entry, ...]:
+    """The keys that begin with a prefix, in order."""
+    rows = connection.execute(
+        "SELECT key, value, modify_index, session FROM keys WHERE substr(key, 1, ?) = ? AND value IS NOT NULL ORDER BY key",
+        (len(prefix), prefix),
+    )
+    return tuple(Entry(*row) for row in rows.fetchall())
+
+
 def put(connection: sqlite3.Connection, key: str, value: bytes) -> None:
     """Set a value."""
     _change(connection, key, "value = ?", value)

@@ -60,6 +60,30 @@ async def test_deleting_a_missing_key_is_fine(coordination):
     await coordination.delete("k")
 
 
+async def test_the_keys_under_a_prefix_are_listed_in_order_with_their_holders(coordination):
+    """R13"""
+    holder = await hold(coordination, key="in/b")
+    for key in ("in/c", "in/a", "in", "inn/d", "jn/e"):
+        await coordination.put(key, key.encode())
+    await coordination.put("in/gone", b"")
+    await coordination.delete("in/gone")
+    found = await coordination.under("in/")
+    assert [(entry.key, entry.value, entry.session) for entry in found] == [
+        ("in/a", b"in/a", None),
+        ("in/b", b"me", holder),
+        ("in/c", b"in/c", None),
+    ]
+    assert found[1] == await coordination.get("in/b")
+    assert list(await coordination.under("none/")) == []
+
+
+async def test_a_key_is_listed_without_its_session_once_that_has_lapsed(coordination, site):
+    """R13: who lives is told by the sessions."""
+    await hold(coordination, key="in/a", ttl=site.ttl, lock_delay=0)
+    await site.advance(2 * site.ttl + 0.01)
+    assert [(entry.key, entry.session) for entry in await coordination.under("in/")] == [("in/a", None)]
+
+
 # locks
 
 

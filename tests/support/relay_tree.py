@@ -222,9 +222,12 @@ class Instance:
             ttl=self.options["ttl"],
             lock_delay=self.options["lock_delay"],
             instance=self.name,
-            rank_delay=self.options.get("rank_delay", 0.0) if self.name != "a" else 0.0,
+            rank_delay=self.rank_delay,
             term_spec=self._term,
         )
+
+    async def rank_delay(self):
+        return 0.0 if self.name == "a" else self.options.get("rank_delay", 0.0)
 
     def _term(self, term):
         partitions = [
