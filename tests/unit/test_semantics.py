@@ -19,7 +19,7 @@ def test_the_rules_are_numbered_without_gaps():
     numbers = {}
     for rule in RULES:
         numbers.setdefault(rule[0], []).append(int(rule[1:]))
-    assert numbers.keys() == set("ODRSCTJ")
+    assert numbers.keys() == set("ODRSCTJM")
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
 
 
