@@ -1,6 +1,6 @@
 """Jobs that can never work, and jobs that cannot work now, among thousands that can: nobody waits for them (R6).
 
-One poisoned record goes with each batch, for at least 20 s and 10,000 good jobs.
+One poisoned record goes with each batch, for at least 20 s and 10,000 good jobs (`make test-long`: ten minutes).
 """
 
 import json
@@ -11,7 +11,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import pytest_asyncio
 from anyio import to_thread
-from support.fleets import SETTINGS, crashes, lost_nothing, under_load
+from support.effort import LONG
+from support.fleets import SECONDS, SETTINGS, crashes, lost_nothing, under_load
 from support.live import eventually
 from support.services import require
 
@@ -26,6 +27,7 @@ TOPIC = "poisoned"
 PARTITIONS = 4
 POISON = Poison(b'{"type": "work", "args": ', PARTITIONS)
 REFUSED = 20
+LASTS = 600.0 if LONG else SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -51,7 +53,7 @@ def finished(fleet):
 
 async def test_jobs_in_error_hold_nobody_up_and_come_to_an_end(fleet, redis, record_figure):
     """What can never be a job is parked, repaired and run; what Redis refuses for now comes back by itself."""
-    async with under_load(fleet, "load", poison=POISON) as trial:
+    async with under_load(fleet, "load", seconds=LASTS, poison=POISON) as trial:
         await spoil(redis.main)
         refused = await to_thread.run_sync(post_spoiled, fleet)
         await eventually(lambda: were_put_back(fleet, len(refused)))

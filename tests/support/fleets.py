@@ -22,7 +22,7 @@ RATE = 1.1 * JOBS / SECONDS
 TTL, LOCK_DELAY = 3.0, 2.0
 TAKEOVER = 2 * TTL + LOCK_DELAY
 """Seconds until a topic has its next holder, at most."""
-SLACK = 2.0
+SLACK = 3.0
 """Seconds more that two busy cores may need for what is not waiting: a dozen topics' first steps."""
 DRAINED = 120.0
 """Seconds until everything that was accepted has ended, with the fault over."""
@@ -51,14 +51,16 @@ class Trial:
 
 
 @asynccontextmanager
-async def under_load(fleet: Fleet, name: str, topics: Sequence[str] = (), **more: Any) -> AsyncIterator[Trial]:
+async def under_load(
+    fleet: Fleet, name: str, topics: Sequence[str] = (), seconds: float = SECONDS, **more: Any
+) -> AsyncIterator[Trial]:
     """Post to the fleet; the block begins when a quarter was posted. At its end the rest is posted and everything drains."""
     names = topics or fleet.topics
     async with Load(name, fleet.gate, fleet.folder, names, **{"rate": RATE, **more}) as load:
         trial = Trial(load, Account(name, load.posted, fleet.handled), [])
         await load.reach(JOBS // 4, SECONDS / 4)
         yield trial
-        await load.reach(JOBS, SECONDS)
+        await load.reach(JOBS, seconds)
     await drained(trial.account)
     trial.ledgers.append(trial.account.ledger())
 
