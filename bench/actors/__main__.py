@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-import machine
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for `measuring`, which the benchmarks share
+
 import report
 import rounds
 from contestants import CONTESTANTS
 from crowd import Crowd
-from rounds import Spread
+from measuring import machine, page
+from measuring.spread import Spread
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- bench/actors: begin -->", "<!-- bench/actors: end -->"
 RESTART_ROUNDS = 3
 
 
@@ -26,10 +26,8 @@ def main(arguments: list[str]) -> int:
     """Measure, print and, if asked, record; 1 if a contestant failed."""
     parser = argparse.ArgumentParser(prog="bench/actors", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="rounds of all contestants (7)")
-    parser.add_argument("--record", action="store_true", help=f"write the result into docs/{PAGE.name} as well")
+    parser.add_argument("--record", action="store_true", help=f"write the result into docs/{page.PAGE.name} as well")
     options = parser.parse_args(arguments)
-    if options.record and not PAGE.exists():
-        parser.error(f"there is no {PAGE}")
     began = monotonic()
     head = list(machine.describe([c.package for c in CONTESTANTS if c.package]))
     results = rounds.run(options.rounds, _progress)
@@ -37,7 +35,7 @@ def main(arguments: list[str]) -> int:
     lines += ["", f"measured in {monotonic() - began:.0f} s"]
     print("\n".join(lines))
     if options.record:
-        _record("\n".join(lines))
+        page.record("actors", "\n".join(lines))
     return int(bool(results.broken))
 
 
@@ -51,16 +49,6 @@ def _ours(results: rounds.Results) -> Iterator[str]:
     yield from report.crowd(crowd)
     yield from report.restarts({what: Spread.of([cost[what] for cost in costs]) for what in costs[0]})
     yield from report.aims(results, crowd.alive)
-
-
-def _record(text: str) -> None:
-    """Put the text between the page's two marks. Raises `ValueError` where they are missing."""
-    page = PAGE.read_text()
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{PAGE}: put {BEGIN} and {END} around the place of the result")
-    PAGE.write_text(f"{before}{BEGIN}\n\n```text\n{text}\n```\n\n{END}{after}")
 
 
 def _progress(doing: str) -> None:

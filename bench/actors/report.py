@@ -8,8 +8,9 @@ from attrs import frozen
 from contestants import CONTESTANTS
 from crowd import ACTORS, Crowd
 from figures import CAPACITY, Sizes
+from measuring.spread import Spread
 from restart import GROUP, RESTARTS
-from rounds import Results, Spread
+from rounds import Results
 
 OURS = "forebay"
 RIVAL = "pykka"

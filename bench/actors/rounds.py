@@ -7,29 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from contestants import CONTESTANTS, Contestant
 from figures import Figures
+from measuring.spread import Spread
 from one import MISSING
 
 ONE = Path(__file__).with_name("one.py")
-
-
-@frozen
-class Spread:
-    """Median, least and greatest of the rounds."""
-
-    middle: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> Spread:
-        """Summarise one value for each round."""
-        return cls(median(values), min(values), max(values))
 
 
 @define
