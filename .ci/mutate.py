@@ -42,7 +42,7 @@ MODULES: Final = (
     "supervisor",
     "window",
 )
-PARTS: Final = ("spec", "restarting", "requests", "planned_restarts", "start_and_stop", "runtime", "tree")
+PARTS: Final = ("spec", "restarting", "requests", "planned_restarts", "start_and_stop", "runtime", "streams", "tree")
 SUITE: Final = (
     *(f"tests/unit/supervisors/test_{name}.py" for name in PARTS),
     "tests/unit/actors/test_forced_ends.py",
