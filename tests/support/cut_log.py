@@ -6,7 +6,7 @@ from forebay.backends.ports import OutOfRange
 
 
 class CutLog:
-    """A log whose partitions of one topic can be cut. What is taken after a cut is of a later leader, and says so if `tells`."""
+    """A log of whose partitions the end can be cut off. What comes then is of a later leader, and says so if it `tells`."""
 
     def __init__(self, log, topic, tells=True):
         self.port, self.topic, self.tells = log, topic, tells
