@@ -49,21 +49,19 @@ class Load:
         *,
         rate: float,
         args: Mapping[str, Any] | None = None,
-        acks: str | None = None,
         poison: Poison | None = None,
     ) -> None:
         """`gate` names the gate for an application, by its number; it is asked before each connection.
 
         Where accepted `poison` lies (`<topic>/<partition>/<offset>`) is in the journal `poisoned`.
         """
-        self.name = name
+        self._name = name
         self.posted = folder / f"{name}.posted"
         self.poisoned = folder / f"{name}.poisoned"
         self._gate = gate
         self._topics = topics
         self._pause = APPS * BATCH / rate
         self._args = {} if args is None else args
-        self._acks = {} if acks is None else {"acks": acks}
         self._poison = poison
         self._stop = threading.Event()
         self._threads = ThreadPoolExecutor(APPS, thread_name_prefix=f"load {name}")
@@ -113,7 +111,7 @@ class Load:
         with closing(poster), closing(poisoner), suppress(Stopped):
             due = time.monotonic()
             for number, batch, topic in zip(count(app), self._batches(app, topics), _cycle(topics), strict=False):
-                poster.post_batch(batch, {"topic": topic, **self._acks})
+                poster.post_batch(batch, {"topic": topic})
                 self._counts[app] += len(batch)
                 if self._poison is not None:
                     poisoner.post_raw(topic, number % self._poison.partitions, self._poison.value)
@@ -122,7 +120,7 @@ class Load:
 
     def _batches(self, app: int, topics: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
         for number, topic in zip(count(0, BATCH), _cycle(topics), strict=False):
-            ids = (f"{self.name}:{topic}:{app}:{number + n}" for n in range(BATCH))
+            ids = (f"{self._name}:{topic}:{app}:{number + n}" for n in range(BATCH))
             yield [{"type": "work", "id": id_, "args": self._args} for id_ in ids]
 
 

@@ -94,7 +94,7 @@ async def test_a_redis_replaced_by_an_empty_one_gets_its_unfinished_jobs_again(f
 
 async def test_a_full_redis_crashes_nobody_and_drains_itself_when_workers_come_back(fleet, redis, record_figure):
     """Q4, R5, R8: the outage that all of this is about. The limit stays as it is; nobody acts."""
-    async with under_load(fleet, "full", ON_MAIN, args={"seconds": 0, "pad": "x" * 500}) as trial:
+    async with under_load(fleet, "full", ON_MAIN, args={"pad": "x" * 500}) as trial:
         await fleet.members["workers"].terminate()
         await holds(redis.main, INSIDE)
         async with redis.main.client() as client:

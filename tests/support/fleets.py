@@ -23,7 +23,7 @@ TTL, LOCK_DELAY = 3.0, 2.0
 TAKEOVER = 2 * TTL + LOCK_DELAY
 """Seconds until a topic has its next holder, at most."""
 SLACK = 3.0
-"""Seconds more that two busy cores may need for what is not waiting: a dozen topics' first steps."""
+"""Seconds more: candidates let those that come before them try first, and two busy cores begin a dozen terms."""
 DRAINED = 120.0
 """Seconds until everything that was accepted has ended, with the fault over."""
 
