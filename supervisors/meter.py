@@ -72,6 +72,7 @@ class RuntimeMeter:
 
     def _observe(self, meter: Meter) -> None:
         gauge, counter = meter.create_observable_gauge, meter.create_observable_counter
+        gauge("forebay.relay.retention_left", [self._callback(_retention_left)], "s", "until retention takes an unended job")
         gauge("forebay.mailbox.depth", [self._callback(_depths)], "{message}", "messages that wait")
         gauge("forebay.actor.running", [self._callback(_running)], "{actor}", "actors that run")
         counter("forebay.actor.messages", [self._callback(_handled)], "{message}", "messages that were handled")
@@ -136,6 +137,7 @@ class Watch:
     handled: Tally[str] = field(init=False, factory=Tally)
     dead_letters: Tally[str] = field(init=False, factory=Tally)
     busy: dict[str, float] = field(init=False, factory=dict)
+    retention_left: dict[str, float] = field(init=False, factory=dict)
     _seen: WeakKeyDictionary[Cell, _Counts] = field(init=False, factory=WeakKeyDictionary)
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
 
@@ -170,6 +172,10 @@ class Watch:
 
     def _event(self, event: Event) -> None:
         self.meter.count(event, self.attributes)
+        if isinstance(event, Noted) and event.name == "retention_left":
+            self.retention_left[event.path] = float(dict(event.fields)["seconds"] or 0)
+        elif isinstance(event, Exited):
+            self.retention_left.pop(event.path, None)  # who looks next may be another process
         if isinstance(event, Exited) and (cell := self.runtime.system.find(event.path)) is not None:
             self._add(cell)  # it may be gone at the next collection
 
@@ -197,6 +203,10 @@ def _busy(watch: Watch) -> Mapping[str, float]:
 def _dead_letters(watch: Watch) -> Tally[str]:
     watch.update()
     return watch.dead_letters.copy()
+
+
+def _retention_left(watch: Watch) -> Mapping[str, float]:
+    return {watch.meter.cut(path): seconds for path, seconds in tuple(watch.retention_left.items())}
 
 
 def _depths(watch: Watch) -> Tally[str]:

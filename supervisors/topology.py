@@ -13,7 +13,8 @@
     |        |- retry_connection     the same, for the topic of jobs that the queue refused
     |        |- redis_writer         waits for ever while the queue is away
     |        |- settled_marks        says where to go on; snapshots of what has ended
-    |        '- partitions           dynamic         partition_consumer[0..N-1], retry_consumer[0..N-1]
+    |        |- partitions           dynamic         partition_consumer[0..N-1], retry_consumer[0..N-1]
+    |        '- retention_watch      says how long until the log deletes a job that has not ended
     |- workers                       rest_for_one    lease_keeper, slots (dynamic), dispatcher, scheduler, reaper
     '- console                       one_for_one     control (Unix socket), http_server
 
@@ -55,6 +56,7 @@ from forebay.actors.relay.partition_consumer import PartitionConsumer
 from forebay.actors.relay.ranking import Ranking
 from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.actors.relay.redis_writer import RedisWriter
+from forebay.actors.relay.retention_watch import RetentionWatch
 from forebay.actors.relay.settled_marks import SettledMarks
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.actors.snapshot import Node
@@ -276,7 +278,17 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
             writer,
             marks,
             ChildSpec("partitions", _supervisor(parts.config, Strategy.DYNAMIC, consumers)),
+            _retention_watch(parts, topic, term),
         ],
+    )
+
+
+def _retention_watch(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
+    queue, log = parts.stores.queue(topic.name), parts.stores.log
+    return _term_actor(
+        "retention_watch",
+        lambda: RetentionWatch(term=term, queue=queue, log=log, retention=topic.retention),
+        grace=BRIEF,
     )
 
 

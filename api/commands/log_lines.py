@@ -28,8 +28,8 @@ from forebay.actors.exits import Exit, Failed, Normal, Shutdown
 
 _PLAIN: Final = re.compile(r"[\w./:@\[\]+-]+\Z", re.ASCII)
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_PER_JOB: Final = frozenset({"recorded"})
-"""Domain events that come with every few jobs."""
+_ROUTINE: Final = frozenset({"recorded", "retention_left"})
+"""Domain events that come with every few jobs, or every minute."""
 _WARNINGS: Final = (DeadLetter, Dropped, HandlerStuck, LoopLag)
 _ERRORS: Final = (Escalated, Parked, Zombie)
 
@@ -67,7 +67,7 @@ def level_of(event: Event) -> str:
         return _level_of_exit(event.exit)
     if isinstance(event, Started):
         return "debug" if event.incarnation == 1 else "info"
-    if isinstance(event, Noted) and event.name in _PER_JOB:
+    if isinstance(event, Noted) and event.name in _ROUTINE:
         return "debug"
     if isinstance(event, Incident) and event.environment:
         return "debug"  # the exit that caused it was told as a warning

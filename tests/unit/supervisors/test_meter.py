@@ -211,6 +211,20 @@ async def test_what_the_relay_did_with_records_is_counted_by_records():
     assert counted == {"shadowed": {at("/a"): 35}, "put_back": {at("/a"): 1}, "parked": {}}
 
 
+async def test_the_time_that_retention_leaves_is_read_as_it_was_last_noted_until_its_actor_ends():
+    """R15."""
+    readings = Readings()
+    runtime = Runtime(SupervisorSpec())
+    place = {"at": 0.0, "path": "/relays/relay[jobs]/term/retention_watch", "incarnation": 1}
+    with readings.meter.watch(runtime):
+        for seconds in (900.0, 840.5):
+            fields = (("topic", "jobs"), ("seconds", seconds))
+            runtime.events.emit(Noted(name="retention_left", fields=fields, **place))
+        assert readings.values("relay.retention_left") == {at("/relays/relay[jobs]/term"): 840.5}
+        runtime.events.emit(Exited(exit=Normal(), **place))
+        assert readings.values("relay.retention_left") == {}
+
+
 async def test_every_instrument_is_documented():
     readings = Readings()
     page = (ROOT / "docs" / "observing.md").read_text()
