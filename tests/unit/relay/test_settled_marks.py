@@ -180,6 +180,7 @@ def test_a_queue_that_does_not_tell_its_marks_is_waited_for(away):
     async def main():
         async with marking() as stand:
             await write(stand, 5)
+
             async def refuse(*_):
                 raise BackendError("no")
 
