@@ -42,7 +42,7 @@ class Held:
 class Candidacy:
     """Who wants which lock, and on which terms. `instance` is unique to one life of one process. Times are seconds.
 
-    `rank_delay` says, each time that the lock looks free, for how long it is to be left to others.
+    `rank_delay` says, each time that the lock gets free, for how long it is to be left to others.
     """
 
     topic: str
@@ -70,18 +70,20 @@ class Campaign:
 
     async def win(self) -> Held:
         """Return when the lock is ours, however long that takes."""
-        index, wait = 0, WATCH
+        index, wait, refused = 0, WATCH, False
         while True:
             entry, index = await self._outage.call(partial(self._coordination.watch, self._key, index, wait))
             if entry is not None and entry.session is not None:
                 if entry.value == self._name:
                     await self._outage.call(partial(self._coordination.destroy_session, entry.session))
-                wait = WATCH
+                wait, refused = WATCH, False
                 continue
-            await asyncio.sleep(await self._outage.call(self._candidacy.rank_delay))
+            if not refused:  # in its lock delay those who tried come again in the order in which they tried
+                await asyncio.sleep(await self._outage.call(self._candidacy.rank_delay))
             held = await self._attempt()
             if held is not None:
                 return held
+            refused = True
             wait = max(self._candidacy.lock_delay, MIN_RETRY)
 
     async def _attempt(self) -> Held | None:

@@ -108,6 +108,20 @@ def test_the_rank_delays_an_instance():
     run(main)
 
 
+def test_who_waited_for_its_rank_does_not_wait_again_when_the_lock_delay_is_over():
+    """R2: places in the order of candidates delay a takeover once."""
+
+    async def main():
+        async with relaying(names=("a", "b"), rank_delay=2.0, ttl=10.0, lock_delay=5.0) as (_, a, b):
+            await begun(a)
+            a.coordination.faults.silent = True
+            cut_off = running_loop().time()
+            await begun(b)
+            assert running_loop().time() - cut_off <= 10.0 + 2.0 + 5.0 + 0.1
+
+    run(main)
+
+
 def test_a_crashed_holder_is_succeeded_after_its_session_and_lock_delay():
     async def main():
         async with relaying(names=("a", "b"), rank_delay=0.2, ttl=10.0, lock_delay=5.0) as (_, a, b):
