@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import evolve
 from support.peers import settle, standing
+from support.relay_tree import run
 
 from forebay.actors.relay.detour import RETRY_AFTER
 from forebay.actors.relay.messages import (
@@ -26,7 +27,6 @@ from forebay.actors.relay.partition_consumer import PartitionConsumer, read
 from forebay.backends.ports import Extent, ParkedRecord, QueuedJob, Record, Token
 from forebay.jobs import JobPost, decode, encode, encode_again
 from forebay.jobs.lanes import MAX_PARTITIONS
-from forebay.scenarios.loop import run
 
 TERM = Term("jobs", 4, Token(0, 1), "s", "e")
 

@@ -8,6 +8,7 @@ import pytest
 from support.flaky import Faults, Flaky
 from support.inline import InlineEmbedded
 from support.peers import settle, standing
+from support.relay_tree import run
 
 from forebay.actors.relay.detour import RETRY_AFTER
 from forebay.actors.relay.messages import BatchWritten, Rewind, Term, Write
@@ -16,7 +17,7 @@ from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.backends.errors import BackendError, JobTooLarge, Unavailable
 from forebay.backends.ports import Acks, JobState, ParkedRecord, Record, Token, TopicSpec, Want
 from forebay.jobs import JobPost, decode, encode, encode_again
-from forebay.scenarios.loop import run, running_loop
+from forebay.scenarios.loop import running_loop
 
 TOKEN = Token(0, 5)
 RAW = b'{ "a":"</b>&\\/ \\u00e9", "n":9007199254740993, "z":-0,"a":1 }'
