@@ -45,8 +45,7 @@ MODULES: Final = (
 PARTS: Final = ("spec", "restarting", "requests", "planned_restarts", "start_and_stop", "runtime", "streams", "tree")
 SUITE: Final = (
     *(f"tests/unit/supervisors/test_{name}.py" for name in PARTS),
-    "tests/unit/actors/test_forced_ends.py",
-    "tests/unit/actors/test_timers.py",
+    *(f"tests/unit/actors/test_{name}.py" for name in ("delivery", "forced_ends", "shutdown", "timers")),
 )
 EXAMPLES: Final = 200
 MEMORY_LIMIT: Final = 2 << 30

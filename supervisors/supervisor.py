@@ -41,7 +41,7 @@ class Ended:
     process: ActorProcess | Supervisor
 
 
-@frozen(eq=False)
+@frozen
 class RetryDue:
     """The wait before a restart is over."""
 
@@ -245,7 +245,6 @@ class Supervisor:
     def _launch(self, child: Child) -> None:
         child.cancel_retry()
         child.incarnation += 1
-        child.exit = None
         child.state = State.STARTING
         process = self._process(child)
         child.process = process
@@ -281,20 +280,17 @@ class Supervisor:
         assert exit_ is not None
         child.process = None
         child.exit = None
-        child.state = State.STOPPED
         if child.cell is not None and not child.spec.mailbox.keep:
             child.cell.clear("the actor restarts with an empty mailbox")
         return exit_
 
     def retry_in(self, child: Child, delay: float) -> None:
         """Plan the start of a child, and of what restarts with it, in `delay` seconds."""
-        child.cancel_retry()
         child.due = RetryDue(child)
         child.retry = asyncio.get_running_loop().call_later(delay, self._post, child.due)
 
     def remove(self, child: Child) -> None:
         """Take a child's place away for good."""
-        child.cancel_retry()
         self.children.pop(child.id, None)
         self._forget(child, "the child was removed")
 

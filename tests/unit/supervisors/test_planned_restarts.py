@@ -5,9 +5,20 @@ import asyncio
 import pytest
 from support.puppets import puppet, recorded, running, settled, virtual
 
-from forebay import Backoff, Exited, Intensity, Restart, RestartScheduled, Started, Strategy
+from forebay import (
+    Backoff,
+    Exhausted,
+    Exited,
+    Intensity,
+    Limits,
+    Restart,
+    RestartScheduled,
+    Started,
+    Strategy,
+    SupervisorSpec,
+)
 from forebay.supervisors.requests import ChildStartFailed, NoSuchChild
-from forebay.testing import crash, until_event
+from forebay.testing import crash, until_event, virtual_runtime
 
 OFTEN = Intensity(100, 100_000.0)
 SLOW = Backoff(50.0, 50.0)
@@ -126,6 +137,56 @@ async def test_a_member_whose_start_was_given_up_counts_no_restart():
         await asyncio.sleep(100)
         restarts = {node.path: node.restarts for node in runtime.tree().children}
         assert restarts == {"/a": 2, "/b": 2, "/c": 1}
+
+
+@virtual
+async def test_a_child_that_would_fall_into_a_restart_is_not_added():
+    """Its group is about to be stopped: whoever asked is told."""
+    slow = puppet("a", start=lambda ctx: asyncio.sleep(5) if ctx.incarnation == 2 else None)
+    async with running(slow, puppet("b"), strategy=Strategy.REST_FOR_ONE, intensity=OFTEN) as runtime:
+        handle, loop = runtime.supervisor(), asyncio.get_running_loop()
+        await handle.terminate_child("a")
+        restarted = loop.create_task(handle.restart_child("a"))
+        await asyncio.sleep(1)
+        added = loop.create_task(handle.start_child(puppet("c")))
+        await asyncio.sleep(1)
+        runtime.inject("/b", ValueError("down"))
+        await restarted
+        with pytest.raises(ChildStartFailed, match="/c did not start: the start was cut short"):
+            await added
+        await settled(runtime, "/b")
+        assert states(runtime) == {"/a": "running", "/b": "running"}
+
+
+@virtual
+async def test_a_parked_child_that_was_deleted_does_not_come_back():
+    park = {"exhausted": Exhausted.PARK, "cool_off": 10.0, "intensity": Intensity(0, 1.0)}
+    async with running(puppet("a"), **park) as runtime:
+        await crash(runtime, "/a")
+        await asyncio.sleep(1)
+        assert states(runtime) == {"/a": "parked"}
+        await runtime.supervisor().delete_child("a")
+        started = recorded(runtime, Started)
+        await asyncio.sleep(100)
+        assert (started, states(runtime)) == ([], {})
+
+
+@virtual
+async def test_asked_to_stop_again_only_an_earlier_deadline_counts():
+    def deaf(ctx):
+        return asyncio.sleep(1000)
+
+    for first, second, seconds in ((5.0, 50.0, 5.0), (50.0, 5.0, 6.0)):
+        child = puppet("a", stop=deaf, limits=Limits(shutdown=60.0))
+        runtime = virtual_runtime(SupervisorSpec(children=(child,)), deadline=100.0)
+        await runtime.start()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        stops = [loop.create_task(runtime.stop(first))]
+        await asyncio.sleep(1)
+        stops.append(loop.create_task(runtime.stop(second)))
+        await asyncio.gather(*stops)
+        assert seconds <= loop.time() - began <= seconds + 1.0
 
 
 @virtual

@@ -61,6 +61,7 @@ def test_a_contradiction_is_refused_with_its_path(spec, begins):
         SupervisorSpec(strategy=Strategy.DYNAMIC, max_children=1),
         # the waits after incidents 2 and 3 are at most 0.4 s and 0.6 s: just in time
         SupervisorSpec(intensity=Intensity(3, 1.0), backoff=Backoff(0.4, 0.6)),
+        SupervisorSpec(intensity=Intensity(4, 0.75), backoff=Backoff(0.1, 30.0)),  # 0.1 s, 0.2 s and 0.4 s
         SupervisorSpec(intensity=Intensity(1, 0.001), backoff=Backoff(10.0, 10.0)),
         SupervisorSpec(intensity=Intensity(0, 0.001), backoff=Backoff(10.0, 10.0)),
     ],
@@ -86,6 +87,7 @@ def test_a_tree_that_cannot_stop_within_the_deadline_is_refused_and_the_slowest_
     at_once = SupervisorSpec(strategy=Strategy.DYNAMIC, children=(slow, quick))
     assert (in_turn.stop_time, at_once.stop_time) == (5.0, 4.0)
     assert SupervisorSpec(children=(ChildSpec("in_turn", in_turn), quick)).stop_time == 6.0
+    assert SupervisorSpec(children=(ChildSpec("at_once", at_once), quick)).stop_time == 5.0
     assert SupervisorSpec(strategy=Strategy.DYNAMIC).stop_time == 0.0
     check_tree(in_turn, deadline=5.0)
     check_tree(at_once, deadline=4.0)
