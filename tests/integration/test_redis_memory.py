@@ -59,6 +59,14 @@ async def test_a_full_redis_is_drained_to_the_last_job_and_then_takes_new_ones(q
     assert (await term.write(job("new"))).queued == 1
 
 
+async def test_in_a_full_redis_a_mark_can_go_back(queue):
+    """R4: a log that was cut does not wait for room."""
+    term = await Term(queue).begin()
+    written = await fill(term)
+    await queue.rewind("jobs", term.token, term.epoch, 0, written - 30)
+    assert (await term.mark()).next == written - 30
+
+
 async def test_a_full_redis_counts_the_calls_of_a_term_that_is_over_and_takes_none_of_them(queue):
     """R3: a refusal needs no memory, and whoever looks for two terms at once finds the number."""
     old = await Term(queue).begin()
