@@ -5,11 +5,15 @@ Metadata is asked for all topics at once: asking for one by name lets a broker c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.conn import create_conn
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
 from forebay.backends.errors import Unavailable, UnknownPartition, UnknownTopic
@@ -27,6 +31,29 @@ DIRECT: Final = ConnectionGroup.DEFAULT
 
 PATIENT: Final = ConnectionGroup.COORDINATION
 """A second socket to the same broker: one that holds a request back serves no other on that socket meanwhile."""
+
+
+class Client(AIOKafkaClient):  # type: ignore[misc]
+    """The library's client, whose first connection is closed however the bootstrap ends.
+
+    Its own leaves that connection to the garbage collector when it is cancelled while it waits for the answer.
+    """
+
+    async def bootstrap(self) -> None:
+        """Learn who the brokers are from the first that answers. Raises `KafkaConnectionError`."""
+        for host, port, _ in self.hosts:
+            with suppress(OSError, errors.KafkaError, TimeoutError):
+                self.cluster.update_metadata(await self._first_answer(host, port))
+                self._sync_task = asyncio.get_running_loop().create_task(self._md_synchronizer())
+                return
+        raise errors.KafkaConnectionError(f"none of {self.hosts} answers")
+
+    async def _first_answer(self, host: str, port: int) -> Any:
+        connection = await create_conn(host, port, client_id=self._client_id, request_timeout_ms=self._request_timeout_ms)
+        try:
+            return await connection.send(MetadataRequest([]))
+        finally:
+            connection.close()
 
 
 class Cluster:
@@ -52,7 +79,7 @@ class Cluster:
 
     async def start(self) -> None:
         """Reach one of the brokers. Raises `Unavailable`."""
-        client = AIOKafkaClient(
+        client = Client(
             bootstrap_servers=self.servers.split(","),
             request_timeout_ms=int(self.timeout * 1000),
             metadata_max_age_ms=METADATA_AGE,
