@@ -8,6 +8,7 @@ import time
 import pytest
 import pytest_asyncio
 from support.fleets import (
+    LOCK,
     LOCK_DELAY,
     SETTINGS,
     SLACK,
@@ -43,7 +44,8 @@ async def fleet(tmp_path_factory, kafka_cluster, consul_server, redis):
     queues = ["main", "other"]
     topics = [{"name": name, "partitions": 8, "queue": queues[n % 2]} for n, name in enumerate(TOPICS)]
     members = {"one": {}, "two": {}, "three": {}}
-    async with Fleet(tmp_path_factory.mktemp("fleet"), services, {**SETTINGS, "topics": topics}, members) as fleet:
+    settings = {**SETTINGS, "lock": LOCK, "topics": topics}
+    async with Fleet(tmp_path_factory.mktemp("fleet"), services, settings, members) as fleet:
         yield fleet
         assert [crash for member in fleet.members.values() for crash in crashes(member)] == []
 
