@@ -43,6 +43,7 @@ def start_failed(supervisor: Supervisor, child: Child) -> None:
 
 async def restart_now(supervisor: Supervisor, child: Child) -> None:
     """Start the child and what restarts with it."""
+    child.cancel_retry()  # not left to its launch: one before it in the group may fail to start, and is waited for then
     members = group(supervisor, child)
     await stop_children(supervisor, [c for c in members if c is not child], f"{child.id} restarts")
     await start_group(supervisor, [c for c in members if c.id in supervisor.children])

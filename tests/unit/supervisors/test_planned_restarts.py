@@ -14,6 +14,7 @@ from forebay import (
     Restart,
     RestartScheduled,
     Started,
+    StartFailed,
     Strategy,
     SupervisorSpec,
 )
@@ -102,6 +103,26 @@ async def test_a_group_restart_by_request_that_fails_names_the_member_that_faile
             starts[failing].times = 1
             with pytest.raises(ChildStartFailed, match=f"/{failing} did not start: failed: ValueError: not yet"):
                 await runtime.supervisor().restart_child("c")
+
+
+@virtual
+async def test_a_restart_made_sooner_is_not_made_again_at_the_time_once_planned():
+    """It failed at a member that comes first; the next try is that one's, which has failed often and waits for longer."""
+    starts = {name: Failing() for name in "ab"}
+    children = [puppet(name, start=start) for name, start in starts.items()]
+    async with running(*children, strategy=Strategy.ONE_FOR_ALL, intensity=OFTEN, backoff=Backoff(0.01, 1000.0)) as runtime:
+        starts["a"].times = 10
+        runtime.inject("/a", ValueError("down"))
+        await until_event(runtime, lambda event: isinstance(event, Started) and event.path == "/b")
+        await made_to_wait(runtime, "/b", starts["b"])
+        planned = runtime.tree().find("/b").next_restart
+        starts["a"].times = 1000
+        with pytest.raises(ChildStartFailed):
+            await runtime.supervisor().restart_child("b")
+        tries = recorded(runtime, StartFailed)
+        assert runtime.tree().find("/a").next_restart > 2 * planned
+        await asyncio.sleep(2 * planned)
+        assert tries == []
 
 
 @virtual
