@@ -11,8 +11,7 @@ class Caller:
 
     __slots__ = ("future",)
 
-    def __init__(self, future: asyncio.Future[Any]) -> None:
-        self.future = future
+    future: asyncio.Future[Any]
 
     def reply(self, value: object) -> None:
         """Answer with a value."""
@@ -31,4 +30,4 @@ class Ask(Caller):
     __slots__ = ("message",)
 
     def __init__(self, message: object, future: asyncio.Future[Any]) -> None:
-        self.future, self.message = future, message  # not by super: every ask pays for it
+        self.future, self.message = future, message

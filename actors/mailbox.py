@@ -219,10 +219,8 @@ class Mailbox:
         self._set_limit()
 
     def wait(self) -> asyncio.Future[None]:
-        """Return a future that is done when either lane may have something. One reader only."""
+        """Return a future that is done when either lane may have something. One reader only, which has found both empty."""
         waiter = self.waiter = asyncio.get_running_loop().create_future()
-        if self.user or self.system:
-            self.wake()
         return waiter
 
     def close(self, why: str) -> None:
