@@ -44,6 +44,16 @@ async def fleet(tmp_path_factory, kafka_cluster, consul_server, redis):
         assert [crash for member in fleet.members.values() for crash in crashes(member)] == []
 
 
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def healed(fleet, redis):
+    """However a test ends, the next one finds Redis up and without a limit, and workers."""
+    yield
+    await redis.main.start()
+    await redis.main.limit_memory(0)
+    if not fleet.members["workers"].alive:
+        await fleet.members["workers"].start()
+
+
 async def inside(server):
     """Jobs in a Redis, whatever their state."""
     async with server.client() as client:
@@ -106,7 +116,6 @@ async def test_a_full_redis_crashes_nobody_and_drains_itself_when_workers_come_b
         assert await inside(redis.main) <= held + 100
         await fleet.members["workers"].start()
     lost_nothing(trial, record_figure, "Redis full")
-    await redis.main.limit_memory(0)
 
 
 async def test_a_failover_to_a_replica_that_lags_loses_nothing(fleet, redis, record_figure):
