@@ -44,7 +44,8 @@ def _check_copies(config: Config, topics: list[Node], problems: Problems) -> Non
         if topic.min_insync > topic.replication:
             where = _member(node, "min_insync") or node
             want = "write at most the number of replication, or raise that"
-            problems.add(f"{node.path}.min_insync", where.line, "more than replication", want)
+            found = f"{topic.min_insync}, more than the {topic.replication} of replication"
+            problems.add(f"{node.path}.min_insync", where.line, found, want)
         elif topic.acks == "all" and (topic.replication < ALL_REPLICATION or topic.min_insync < ALL_INSYNC):
             where = _member(node, "acks") or node
             want = f"set replication to {ALL_REPLICATION} and min_insync to {ALL_INSYNC} or more, or acks to leader"

@@ -40,7 +40,7 @@ def _read_scalar(kind: Scalar[Any], node: Node, problems: Problems) -> Any:
 
 def _read_list(kind: ListOf, node: Node, problems: Problems) -> Any:
     if not isinstance(node.value, list):
-        return _reject(node, problems, "write a list")
+        return _reject(node, problems, "write a list: put it in [ ]")
     if len(node.value) < kind.least:
         problems.add(node.path, node.line, "an empty list", f"write at least {kind.least}")
         return INVALID
@@ -67,9 +67,9 @@ def _read_section(kind: Section, node: Node, problems: Problems) -> Any:
         return None
     if node.value is None:
         return read(kind, Node(node.path, node.line, {}), problems)
-    if not isinstance(node.value, dict):
-        return _reject(node, problems, "write a mapping" + " or off" * kind.may_be_off)
     fields = options(kind.cls)
+    if not isinstance(node.value, dict):
+        return _reject(node, problems, f"write a mapping of {', '.join(fields)}" + ", or off" * kind.may_be_off)
     _refuse_unknown(node, fields, problems)
     before = len(problems.found)
     values = {name: _read_field(field, node, problems) for name, field in fields.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from .json_text import NotJson, decode_utf8, parse
 from .posts import InvalidCode, InvalidJob, JobPost, parse_post
 
 _SPACE = b" \t\r\n"
@@ -30,10 +31,23 @@ def write_post(
         raw = _encoded({} if args is None else args)
     head = _encoded({name: value for name, value in fields.items() if value is not None})
     body = head[:-1] + b', "args": ' + raw + b"}"
-    post = parse_post(body)
+    post = _parsed(body, raw)
     if post.args != raw.strip(_SPACE):
         raise InvalidJob(InvalidCode.WRONG, "raw is one JSON value, and nothing behind it", "args")
     return body, post
+
+
+def _parsed(body: bytes, raw: bytes) -> JobPost:
+    """The job that `body` says. What is wrong in `raw` is told by its place there, not in the document around it."""
+    try:
+        return parse_post(body)
+    except InvalidJob as error:
+        if error.code is InvalidCode.MALFORMED:
+            try:
+                parse(decode_utf8(raw))
+            except NotJson as fault:
+                raise InvalidJob(error.code, f"malformed JSON: {fault}", error.field) from None
+        raise
 
 
 def _encoded(value: object) -> bytes:

@@ -25,12 +25,16 @@ from forebay.actors.events import (
     Zombie,
 )
 from forebay.actors.exits import Exit, Failed, Normal, Shutdown
+from forebay.actors.gate.binding import CannotBind
+from forebay.backends.errors import BackendError
+from forebay.supervisors.requests import ChildStartFailed, RestartsExhausted
 
 _PLAIN: Final = re.compile(r"[\w./:@\[\]+-]+\Z", re.ASCII)
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ROUTINE: Final = frozenset({"recorded", "retention_left"})
 """Domain events that come with every few jobs, or every minute."""
 _WARNINGS: Final = (DeadLetter, Dropped, HandlerStuck, LoopLag)
+_EXPLAINED: Final = (BackendError, CannotBind, ChildStartFailed, RestartsExhausted)
 _ERRORS: Final = (Escalated, Parked, Zombie)
 
 
@@ -49,7 +53,7 @@ def line_of(event: Event, now: int, *, verbose: bool) -> str | None:
         return None
     at = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     fields = {"path": event.path, "incarnation": str(event.incarnation or ""), **_fields(event)}
-    if level == "error" and (trace := _traceback(event)):
+    if level == "error" and (trace := _traceback(event, verbose=verbose)):
         fields["traceback"] = trace
     words = [f"{name}={_quoted(value)}" for name, value in fields.items() if value]
     return " ".join([at, level, _name(event), *words])
@@ -93,6 +97,9 @@ def _quoted(value: str) -> str:
     return value if _PLAIN.match(value) else json.dumps(value, ensure_ascii=False)
 
 
-def _traceback(event: Event) -> str:
+def _traceback(event: Event, *, verbose: bool) -> str:
+    """Errors of ours say what happened and what to do; for all others the traceback leads to the fault."""
     exit_ = event.exit if isinstance(event, Exited | StartFailed) else None
-    return "".join(traceback.format_exception(exit_.error)) if isinstance(exit_, Failed) else ""
+    if not isinstance(exit_, Failed) or (isinstance(exit_.error, _EXPLAINED) and not verbose):
+        return ""
+    return "".join(traceback.format_exception(exit_.error))

@@ -64,8 +64,10 @@ def up(data: Path, only: Sequence[str]) -> None:
     """
     import anyio  # noqa: PLC0415 - help must not wait for it
 
+    from forebay.commands.log_lines import hush_clients  # noqa: PLC0415
     from forebay.scenarios.servers import CannotGet, ServerFailed, Servers, alone  # noqa: PLC0415
 
+    hush_clients()
     programs = _programs(only)
     try:
         with alone(data):

@@ -24,6 +24,8 @@ from forebay.supervisors.runtime import Ending, RuntimeStartFailed, StopReport
 LINGER: Final = 1.0
 """Seconds that threads of handlers may hold the process once the runtime has stopped."""
 
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
 _CODES: Final = {Ending.CLEAN: CLEAN, Ending.FORCED: FORCED, Ending.ABANDONED: ABANDONED}
 
 
@@ -55,7 +57,15 @@ async def _until_stopped(runtime: JobRuntime) -> int:
             raise
     finally:
         watch.cancel()
+    await asyncio.wait({watch})  # it gives the signals back
+    _ignore_signals()
     return _conclusion(runtime)
+
+
+def _ignore_signals() -> None:
+    """From now on a signal could only spoil the exit code; the process ends within `LINGER` seconds by itself."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Signals:
@@ -72,7 +82,7 @@ class _Signals:
 
     async def obey(self) -> None:
         """Do what signals say, until cancelled. The stops run beside it, so that the next signal is heard."""
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        with anyio.open_signal_receiver(*STOPS) as received:
             async for number in received:
                 grace, how = (0.0, "at once") if self.received else (None, "in order; once more stops at once")
                 click.echo(f"{signal.Signals(number).name}: stopping {how}", err=True)

@@ -116,6 +116,16 @@ def test_a_thread_that_cannot_be_cancelled_does_not_hold_the_process(folder):
     assert "threads are still busy" in runtime.err.read_text()
 
 
+def test_a_signal_after_the_stop_does_not_change_the_exit_code(folder):
+    (folder / "forebay.yaml").write_text(CONFIG % (0, "100ms"))
+    with started(folder) as runtime:
+        post(folder, runtime, {"type": "hangs", "id": "h", "args": {"seconds": 120}})
+        wait_until(lambda: noted(folder, STARTED) == 1, "the job runs")
+        runtime.signal(signal.SIGINT)
+        wait_until(lambda: "stopped in" in runtime.err.read_text(), "it has stopped, and its thread lingers")
+        assert runtime.terminate() == 4, runtime.err.read_text()
+
+
 @pytest.fixture
 def taken_port():
     with socket.socket() as other:

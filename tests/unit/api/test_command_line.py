@@ -111,6 +111,11 @@ def test_arguments_that_are_not_json_are_refused_before_anything_is_sent(forebay
     assert "ARGS are not JSON" in result.stderr
 
 
+def test_what_is_wrong_in_the_arguments_is_told_by_its_place_in_them(forebay):
+    result = forebay("enqueue", "mail.send", '{"to": ann}', "--data", "nowhere")
+    assert "Expecting value at character 7" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [(["--delay", "-1"], "delay must be a number of seconds"), (["1, 2"], "ARGS are not JSON"), (["--id", ""], "id has 0")],

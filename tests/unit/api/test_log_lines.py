@@ -6,6 +6,8 @@ import pytest
 
 from forebay.actors.events import Escalated, Exited, Incident, LoopLag, Noted, RestartScheduled, Started
 from forebay.actors.exits import EnvironmentExit, Failed, Killed, Normal, Shutdown
+from forebay.actors.gate.binding import PortTaken, Tcp
+from forebay.backends.errors import BackendError
 from forebay.commands.log_lines import level_of, line_of
 
 AT = 1_700_000_000_123
@@ -40,6 +42,16 @@ def test_a_bug_is_an_error_with_its_traceback_in_one_line():
     fields = dict(word.partition("=")[::2] for word in shlex.split(line)[3:])
     assert fields["detail"].startswith('failed: ValueError: bad "thing"')
     assert "test_log_lines.py" in fields["traceback"]
+
+
+@pytest.mark.parametrize("error", [BackendError("set `maxmemory-policy noeviction` there"), PortTaken(Tcp("h", 1), "taken")])
+def test_an_error_that_says_what_to_do_has_its_traceback_only_when_verbose(error):
+    short, long = (line_of(failed(error), AT, verbose=verbose) for verbose in (False, True))
+    assert short is not None
+    assert long is not None
+    assert " error exited " in short
+    assert "traceback" not in short
+    assert long.startswith(f"{short} traceback=")
 
 
 def test_what_the_environment_caused_is_a_warning_without_traceback():

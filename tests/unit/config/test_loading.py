@@ -154,7 +154,8 @@ log: {url: "kafka://b1:9092/jobs"}
         ("? [a]\n: 1\n", 1, "", "write keys as texts"),
         ("[a, b]\n", 1, "", "write a mapping"),
         ("hello\n", 1, "", "write a mapping"),
-        ("topics: {name: jobs}\n", 1, "topics", "write a list"),
+        ("topics: {name: jobs}\n", 1, "topics", "write a list: put it in [ ]"),
+        ("log: 'kafka://b:1'\n", 1, "log", "write a mapping of url"),
         ("topics: []\n", 1, "topics", "at least 1"),
         ("topics:\n  - {}\n", 2, "topics[0].name", "name is required"),
         ("topics: [~]\n", 1, "topics[0].name", "name is required"),
@@ -197,6 +198,7 @@ log: {url: "kafka://b1:9092/jobs"}
         ("gate:\n  body_timeout: .nan\n", 2, "gate.body_timeout", "write a duration"),
         ("workers:\n  handlers: myapp\n", 2, "workers.handlers", "write a list"),
         ("workers:\n  handlers:\n  - my app\n", 3, "workers.handlers[0]", "dotted name"),
+        ("workers: {handlers: [jobs.py]}\n", 1, "workers.handlers[0]", "without .py"),
         ("workers:\n  drain: 31s\n", 2, "workers.drain", "shutdown.deadline"),
         ("shutdown:\n  deadline: 5s\n", 1, "workers.drain", "shutdown.deadline"),
         ("console:\n  port: 8080\n", 2, "console.port", "another port"),
@@ -210,6 +212,11 @@ def test_each_mistake_has_its_line_key_and_advice(write, text, line, key, want):
     assert (problem.line, problem.key) == (line, key)
     assert want in problem.want
     assert problem.found
+
+
+def test_a_default_that_is_in_the_way_is_told_with_its_number(write):
+    problem = only(write("topics: [{name: jobs, acks: all, replication: 1}]\n"))
+    assert problem.found == "2, more than the 1 of replication"
 
 
 def test_a_file_that_cannot_be_read_is_such_an_error_too(tmp_path):
