@@ -93,7 +93,13 @@ class Cluster:
             if not started:
                 await client.close()
         self._client = client
-        await self.refresh()
+        refreshed = False
+        try:
+            await self.refresh()
+            refreshed = True
+        finally:
+            if not refreshed:  # the next start makes a client of its own
+                await self.close()
 
     async def close(self) -> None:
         """Close all sockets; requests under way raise `Unavailable`. Takes at most twice `CLOSE` seconds."""

@@ -10,6 +10,7 @@ from support.mock_kafka import NOT_LEADER, TIMED_OUT, TOO_FEW_REPLICAS, TOO_LARG
 from support.sockets import connected
 
 from forebay.backends.errors import RecordTooLarge, Unavailable, UnknownOutcome
+from forebay.backends.kafka.cluster import Cluster
 from forebay.backends.ports import Acks, Extent, NewRecord, TopicSpec, Want
 
 TIMEOUT = 2.0
@@ -93,6 +94,22 @@ async def test_a_log_whose_brokers_are_down_does_not_start_and_leaves_nothing(cl
     with pytest.raises(Unavailable):
         await MockedKafkaLog(cluster, TIMEOUT).start()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_start_that_is_broken_off_halfway_leaves_nothing(cluster):
+    """G1: whoever starts the log makes it anew each time, so what a try leaves is there for ever."""
+    ports = {int(server.rpartition(":")[2]) for server in cluster.servers.split(",")}
+    before = asyncio.all_tasks()
+    half = Cluster(cluster.servers, TIMEOUT)
+    starting = asyncio.create_task(half.start())
+    while not half.open:  # a broker was reached; now it is asked for the topics
+        await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not half.open
+    assert asyncio.all_tasks() == before
+    assert connected(ports) == []
 
 
 async def test_an_append_follows_a_leader_that_moved(log, cluster):
