@@ -16,11 +16,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from forebay.backends.errors import Unavailable
-from forebay.backends.redis.faults import no_answer, not_connected, refusal
+from forebay.backends.redis.faults import is_replica, no_answer, not_connected, refusal
 from forebay.backends.redis.scripts import Script
 
 Value = str | bytes | int | float
@@ -118,12 +118,11 @@ class Connection:
                 await connection.disconnect(nowait=True)  # the answer is not read
                 raise asyncio.CancelledError
             return await connection.read_response()
-        except ReadOnlyError:  # a replica: the name may lead to the primary when it is looked up again
-            await connection.disconnect()
+        except ResponseError as error:
+            if is_replica(error):  # the name may lead to the primary when it is looked up again
+                await connection.disconnect()
             raise
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            if isinstance(error, ResponseError):
-                raise
             await connection.disconnect(nowait=True)
             raise no_answer(error, self.where) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from redis.exceptions import (
@@ -21,10 +22,26 @@ NOT_NOW: Final = ("LOADING", "READONLY", "MASTERDOWN", "MISCONF", "NOREPLICAS", 
 """How the answers begin that Redis gives while it cannot serve, having done nothing."""
 
 
+IN_SCRIPT: Final = re.compile(r"@user_script: ?\d+: -(\w+ .*)", re.DOTALL)
+"""Where the answer of a call in a script begins: before version 7 Redis puts the script in front of it."""
+
+
+def answer_of(error: RedisError) -> str:
+    """Return what Redis answered, also where it was a script's call that it answered so."""
+    text = str(error)
+    called = IN_SCRIPT.search(text)
+    return called[1] if called else text
+
+
+def is_replica(error: RedisError) -> bool:
+    """Whether Redis says that it is a replica."""
+    return answer_of(error).startswith("READONLY") or isinstance(error, ReadOnlyError)
+
+
 def refusal(error: RedisError, where: str) -> BackendError:
     """An error that Redis answered with: nothing was done."""
-    text = str(error)
-    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:  # the latter on 6.2
+    text = answer_of(error)
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
         return Full(f"{where}: memory is full (maxmemory); jobs wait in the log until workers have freed some")
     if isinstance(error, AuthenticationError):
         return Unavailable(f"{where} refuses us: {text}; check user and password in the queue's url")
