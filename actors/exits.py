@@ -14,6 +14,10 @@ class ActorError(Exception):
     """Base of the errors that the actor model itself raises."""
 
 
+class SupervisorStopped(ActorError):
+    """The supervisor has ended or is ending; nothing was changed."""
+
+
 class EnvironmentExit(Exception):
     """Raised by an actor that ends because of the world around it, not because of a bug.
 

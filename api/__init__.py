@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Normal,
         Shutdown,
         StartTimeout,
+        SupervisorStopped,
         UnexpectedCancellation,
         describe,
     )
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
         ChildStartFailed,
         NoSuchChild,
         RestartsExhausted,
-        SupervisorStopped,
         WrongChildState,
     )
     from forebay.supervisors.runtime import Ending, Resource, Runtime, RuntimeFailed, RuntimeStartFailed, StopReport
@@ -77,7 +77,7 @@ _NAMES: Final = {
     ),
     "forebay.actors.exits": (
         "Abandoned ActorError EnvironmentExit Exit Failed HandlerTimeout Killed Normal Shutdown StartTimeout "
-        "UnexpectedCancellation describe"
+        "SupervisorStopped UnexpectedCancellation describe"
     ),
     "forebay.actors.mailbox": "ActorStopped MailboxFull MailboxSpec",
     "forebay.actors.process": "Limits",
@@ -91,7 +91,7 @@ _NAMES: Final = {
     "forebay.supervisors.control": "SupervisorRef",
     "forebay.supervisors.job_runtime": "Enqueued HandlersNotLoaded JobRuntime",
     "forebay.supervisors.meter": "RuntimeMeter",
-    "forebay.supervisors.requests": "ChildStartFailed NoSuchChild RestartsExhausted SupervisorStopped WrongChildState",
+    "forebay.supervisors.requests": "ChildStartFailed NoSuchChild RestartsExhausted WrongChildState",
     "forebay.supervisors.runtime": "Ending Resource Runtime RuntimeFailed RuntimeStartFailed StopReport",
     "forebay.supervisors.spec": "AutoShutdown ChildSpec Exhausted InvalidTree Restart Strategy SupervisorSpec",
 }

@@ -11,10 +11,6 @@ from attrs import frozen
 from forebay.actors.exits import ActorError, Exit, describe
 
 
-class SupervisorStopped(ActorError):
-    """The supervisor has ended or is ending; nothing was changed."""
-
-
 class ChildStartFailed(ActorError):
     """A child did not start; it was not added, or stays stopped. `exit` says why."""
 

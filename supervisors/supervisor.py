@@ -19,14 +19,14 @@ from collections.abc import Callable
 from attrs import frozen
 
 from forebay.actors.events import Event, Exited, Started, StartFailed
-from forebay.actors.exits import Exit, Failed, Killed, Normal, Shutdown
+from forebay.actors.exits import Exit, Failed, Killed, Normal, Shutdown, SupervisorStopped
 from forebay.actors.process import ActorProcess
 from forebay.actors.snapshot import Node, State
 from forebay.actors.system import System
 from forebay.supervisors.changes import serve
 from forebay.supervisors.child import Child
 from forebay.supervisors.control import SupervisorRef
-from forebay.supervisors.requests import ChildStartFailed, Request, SupervisorStopped
+from forebay.supervisors.requests import ChildStartFailed, Request
 from forebay.supervisors.restarting import child_ended, group, restart_now, start_failed, will_restart
 from forebay.supervisors.spec import ChildSpec, Restart, SupervisorSpec, join
 from forebay.supervisors.stopping import stop_all, stop_children

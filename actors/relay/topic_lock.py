@@ -11,7 +11,7 @@ from attrs import frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
-from forebay.actors.exits import ActorError, Exit, Failed, Normal, Shutdown, describe
+from forebay.actors.exits import ActorError, Exit, Failed, Normal, Shutdown, SupervisorStopped, describe
 from forebay.actors.relay.campaign import WATCH, Campaign, Candidacy, Held, RankDelay, lock_key
 from forebay.actors.relay.messages import LockLost, QueueForgot, Term, TermRefused
 from forebay.actors.relay.outage import RETRY, Outage
@@ -136,13 +136,17 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
                 return Term(wanted.topic, self._partitions, token, held.session, planted.epoch)
 
     async def _preside(self, ctx: Context, term: Term) -> None:
+        """Keep the term running while the lock is ours: with one that was stopped by request nobody would relay (R2)."""
+        exit_: Exit = Shutdown()
         try:
-            await ctx.supervisor.start_child(self._term_spec(term))
-            exit_ = await ctx.supervisor.child_ended(TERM)
+            while isinstance(exit_, Shutdown):
+                await ctx.supervisor.start_child(self._term_spec(term))
+                exit_ = await ctx.supervisor.child_ended(TERM)
+        except SupervisorStopped:
+            return  # it has stopped the term; our stop comes next
         except ActorError as error:
             raise TermEnded(f"the term of topic {term.topic!r} did not start: {error}") from error
-        if not isinstance(exit_, Shutdown):  # a stop is the supervisor's doing; ours comes next
-            raise TermEnded(f"the term of topic {term.topic!r} ended by itself: {describe(exit_)}")
+        raise TermEnded(f"the term of topic {term.topic!r} ended by itself: {describe(exit_)}")
 
     # --- generation
 

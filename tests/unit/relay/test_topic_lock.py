@@ -333,6 +333,25 @@ def test_a_queue_that_forgot_its_fence_is_planted_anew_without_a_lock_delay(ever
     run(main)
 
 
+# a term that was stopped
+
+
+def test_a_term_that_is_stopped_by_request_starts_again_as_the_lock_is_still_ours():
+    """R2: else the lock is held and renewed for ever, and nobody relays."""
+
+    async def main():
+        async with relaying() as (services, a):
+            token = await begun(a)
+            await a.runtime.supervisor(RELAY).terminate_child("term")
+            await a.until_started(f"{RELAY}/term/redis_writer", 2)
+            await services.post(20)
+            await services.until_relayed()
+            assert (await services.coordination.get(KEY)).modify_index == token["index"]
+            assert a.exits(LOCK) == []
+
+    run(main)
+
+
 # bugs
 
 

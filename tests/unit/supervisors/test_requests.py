@@ -21,8 +21,9 @@ from forebay import (
     StartFailed,
     Strategy,
     SupervisorSpec,
+    SupervisorStopped,
 )
-from forebay.supervisors.requests import ChildStartFailed, NoSuchChild, SupervisorStopped, WrongChildState
+from forebay.supervisors.requests import ChildStartFailed, NoSuchChild, WrongChildState
 from forebay.testing import crash, until_event, virtual_runtime
 
 OFTEN = Intensity(100, 100_000.0)
