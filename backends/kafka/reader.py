@@ -24,7 +24,32 @@ ANSWER: Final = 8 << 20
 POLL: Final = 0.1
 """Seconds that a broker holds a request for news back. A fetch that was given up can delay the next one by that."""
 
+UNREAD_AGE: Final = 1.0
+"""Seconds for which what a fetch brought beyond what was wanted is kept for the next one: a log that was cut may differ."""
+
 Found = dict[int, Sequence[Record] | OutOfRange]
+
+
+class Unread:
+    """What one fetch brought of one partition, as far as it has not been read.
+
+    Brokers send whole batches, often more records than are wanted at a time. Asking again for the rest would have it sent,
+    checked and unpacked again and again.
+    """
+
+    def __init__(self, answer: Answer, until: float) -> None:
+        self._answer = answer
+        self._until = until
+        self.records = iter(answer)
+
+    @property
+    def next(self) -> int:
+        """The first offset that was not passed yet."""
+        return self._answer.next
+
+    def serves(self, want: Want, now: float) -> bool:
+        """Whether a read may go on here."""
+        return want.offset == self.next and now < self._until
 
 
 class Reader:
@@ -35,18 +60,26 @@ class Reader:
         self._cluster = cluster
         self._turn = 0
         self._skips: dict[int, tuple[int, int]] = {}  # partition -> from where there are no records, up to where
+        self._unread: dict[int, Unread] = {}  # bounded by ANSWER, with what was read of it
 
     async def take(self, wants: Mapping[int, Want]) -> tuple[Found, bool]:
         """Return what is there, and whether a partition could not be asked. The partition served first goes round."""
         self._turn += 1
         order = list(wants)
         cut = self._turn % len(order) if order else 0
-        answers, missing = await self._ask(wants, order[cut:] + order[:cut], ANSWER, 0, DIRECT)
+        order = order[cut:] + order[:cut]
+        unread = self._kept(wants)
+        answers, missing = await self._ask(wants, [one for one in order if one not in unread], ANSWER, 0, DIRECT)
+        until = asyncio.get_running_loop().time() + UNREAD_AGE
+        for partition, answer in answers.items():
+            if answer is not None:
+                begin = self._position(partition, wants[partition].offset)
+                unread[partition] = Unread(Answer(self._topic, partition, *answer, begin), until)
         found: Found = {}
         room = ANSWER
-        for partition in order[cut:] + order[:cut]:
-            if partition in answers and room > 0:
-                records, size = self._read(partition, wants[partition], answers[partition], room, first=not found)
+        for partition in order:
+            if partition in unread and room > 0:
+                records, size = self._read(partition, wants[partition], unread[partition], room, first=not found)
                 room -= size
                 if records:
                     found[partition] = records
@@ -54,12 +87,21 @@ class Reader:
         found.update(await self._out_of_range(wants, beyond))
         return found, missing
 
+    def _kept(self, wants: Mapping[int, Want]) -> dict[int, Unread]:
+        """Return what is there already of what is wanted; what no longer serves is let go."""
+        now = asyncio.get_running_loop().time()
+        kept = {partition: self._unread.pop(partition) for partition in wants if partition in self._unread}
+        return {partition: unread for partition, unread in kept.items() if unread.serves(wants[partition], now)}
+
     async def news(self, wants: Mapping[int, Want], wait: float) -> None:
         """Return when a wanted partition may have more, at the latest after `wait` seconds or `POLL`."""
         hold = max(1, int(min(wait, POLL) * 1000))
         groups = self._cluster.by_leader(self._topic, wants)
         polls = [self._ask(wants, group, 1, hold, PATIENT) for node, group in groups.items() if node is not None]
         loop = asyncio.get_running_loop()
+        if not polls:  # they lost their leaders since they were last asked
+            await asyncio.sleep(min(wait, POLL))
+            return
         tasks = [loop.create_task(poll) for poll in polls]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -118,23 +160,18 @@ class Reader:
         start, end = self._skips.get(partition, (-1, -1))
         return end if offset == start else offset
 
-    def _read(
-        self, partition: int, want: Want, answer: tuple[Any, Any] | None, room: int, *, first: bool
-    ) -> tuple[Sequence[Record], int]:
+    def _read(self, partition: int, want: Want, unread: Unread, room: int, *, first: bool) -> tuple[Sequence[Record], int]:
         """Decode at most what is wanted and has room; the `first` partition's first record has room always."""
-        if answer is None:
-            return (), 0
-        data, aborted = answer
-        unread = Answer(self._topic, partition, data, aborted, self._position(partition, want.offset))
         records: list[Record] = []
         size = 0
-        for record in unread:
+        for record in unread.records:
             more = size_of(record)
             if size + more > room and (records or not first):
                 break
             size += more
             records.append(record)
             if len(records) == want.max_records:
+                self._unread[partition] = unread
                 break
         else:
             if not records and unread.next > want.offset:  # only marks of transactions, or what compaction left

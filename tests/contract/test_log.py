@@ -153,6 +153,34 @@ async def test_fetch_begins_at_the_offset_and_gives_at_most_what_is_wanted(log):
     assert [(r.offset, r.value) for r in found[0]] == [(n, b"%d" % n) for n in (3, 4, 5, 6)]
 
 
+async def test_any_order_of_positions_and_sizes_gives_what_lies_there(log):
+    """What a step leaves unread is neither lost nor given where it does not belong."""
+    for first in (0, 60):
+        await log.append([record(b"%d" % n, partition=p) for n in range(first, first + 60) for p in (0, 1)], Acks.ALL)
+    connection = await log.connect("jobs")
+    for offset, size in [
+        (0, 7),
+        (7, 7),
+        (14, 100),
+        (20, 5),
+        (25, 5),
+        (25, 5),
+        (30, 40),
+        (70, 100),
+        (0, 1),
+        (1, 1),
+        (119, 5),
+    ]:
+        wants = {0: Want(offset, size), 1: Want(119 - offset, 3)}
+        found = {}
+        while len(found) < len(wants):
+            found |= await connection.fetch({p: want for p, want in wants.items() if p not in found}, 5)
+        for partition, want in wants.items():
+            values = [int(r.value) for r in found[partition]]
+            assert values == list(range(want.offset, want.offset + len(values)))
+            assert 1 <= len(values) <= want.max_records
+
+
 async def test_a_partition_with_nothing_new_is_absent(log):
     await log.append([record(), record(partition=1)], Acks.ALL)
     found = await (await log.connect("jobs")).fetch({0: Want(0, 9), 1: Want(1, 9), 2: Want(0, 9)}, 5)

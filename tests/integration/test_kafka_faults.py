@@ -11,6 +11,7 @@ from support.sockets import connected
 
 from forebay.backends.errors import RecordTooLarge, Unavailable, UnknownOutcome
 from forebay.backends.kafka.cluster import Cluster
+from forebay.backends.kafka.reader import Reader
 from forebay.backends.ports import Acks, Extent, NewRecord, TopicSpec, Want
 
 TIMEOUT = 2.0
@@ -198,3 +199,13 @@ async def test_stop_is_bounded_and_leaves_no_task_thread_or_socket(cluster, down
     assert asyncio.all_tasks() == tasks
     assert threading.active_count() == threads
     assert connected(ports) == []
+
+
+async def test_partitions_whose_leader_has_just_gone_are_waited_for(cluster):
+    """R2: the leaders can go between the answer that there is nothing and the wait for news."""
+    brokers = Cluster(cluster.servers, TIMEOUT)
+    await brokers.start()
+    try:
+        await Reader("nobody-leads-it", brokers).news({0: Want(0, 1)}, 0.001)
+    finally:
+        await brokers.close()
