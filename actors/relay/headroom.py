@@ -19,7 +19,8 @@ ROOM_AGAIN: Final = 0.35
 """Free share from which on a queue that was filling counts as having room, so that one on the edge is not noted for ever."""
 
 LOOK: Final = 1.0
-"""Seconds between looks at a queue with room."""
+"""Seconds between looks at an empty queue; the less room there is, the sooner the next. So the first look below FULL_RATE
+comes in time, unless the full rate would fill that much of the memory, from empty, in as many seconds."""
 
 LOOK_CLOSELY: Final = 0.1
 """Seconds between looks at a queue that is filling: in so short a time a relay brings only little."""
@@ -35,7 +36,7 @@ def share_of_rate(free: float) -> float:
 
 def next_look(free: float) -> float:
     """Return the seconds to the next look."""
-    return LOOK if share_of_rate(free) == 1.0 else LOOK_CLOSELY
+    return max(LOOK_CLOSELY, LOOK * (free - FULL_RATE) / (1.0 - FULL_RATE))
 
 
 class Room:

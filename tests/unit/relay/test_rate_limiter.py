@@ -10,7 +10,7 @@ from support.inline import InlineEmbedded
 from support.peers import settle, standing
 
 from forebay.actors.limits import limit_key
-from forebay.actors.relay.headroom import LOOK, LOOK_CLOSELY
+from forebay.actors.relay.headroom import FULL_RATE, LOOK, LOOK_CLOSELY, STOP, next_look
 from forebay.actors.relay.messages import Permits, Take
 from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.scenarios.loop import run as run_virtual
@@ -232,10 +232,10 @@ def test_what_was_saved_up_at_the_full_rate_is_not_spent_when_the_queue_fills():
     run(main)
 
 
-def test_a_queue_that_fills_is_looked_at_closely_and_one_with_room_once_a_second():
+def test_the_less_room_a_queue_has_the_more_closely_it_is_looked_at():
     async def main():
         async with limiting() as stand:
-            for room, looks in ((1.0, 60), (0.2, 600), (0.05, 600), (0.9, 60)):
+            for room, looks in ((1.0, 60), (0.65, 120), (0.2, 600), (0.05, 600), (1.0, 60)):
                 stand.queue.room = room
                 await asyncio.sleep(LOOK)
                 before = stand.queue.calls["headroom"]
@@ -243,6 +243,16 @@ def test_a_queue_that_fills_is_looked_at_closely_and_one_with_room_once_a_second
                 assert stand.queue.calls["headroom"] - before == pytest.approx(looks, abs=2)
 
     run(main)
+
+
+@pytest.mark.parametrize("filled", [0.1, 0.3, 0.65])
+def test_the_first_look_below_the_full_rate_comes_in_time_however_fast_the_queue_fills(filled):
+    """`filled` is the share of the memory that the full rate takes in a second: never is it used up unseen."""
+    free, at = 1.0, 0.0
+    while free > FULL_RATE:
+        pause = next_look(free)
+        free, at = free - filled * pause, at + pause
+    assert free >= FULL_RATE - filled * LOOK_CLOSELY > STOP
 
 
 def test_filling_and_having_room_are_noted_once_also_on_the_edge():
