@@ -16,6 +16,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.ends import End
 from forebay.backends.settled import Settled
 
 # --- clock
@@ -427,6 +428,20 @@ class Queue(Protocol):
         What is known of the offsets from `to` on is void: checkpoints, and which have ended. Jobs that came from there stay,
         and hold no offset any more. A mark that is at `to` or below it, or not there, is left as it is. Raises
         `StaleToken`, `FenceMissing` (no fence, or another epoch). Works while the queue is full.
+        """
+
+    async def unwritten(self, topic: str, token: Token, limit: int) -> Sequence[End]:
+        """Jobs that died and records that were parked since, and are not in the log's `<topic>.ends`: the oldest `limit` of
+        them, fewer where these have more than 1 MiB, but at least one. Until they are `written` their offsets are unsettled.
+
+        A dead job that is resubmitted goes on holding its offset and is not told of any more; what is discarded is settled.
+        Raises `StaleToken`, `FenceMissing`.
+        """
+
+    async def written(self, topic: str, token: Token, ends: Sequence[End]) -> None:
+        """The log has these: settle their offsets. What has changed since it was told of is left as it is.
+
+        Raises `StaleToken`, `FenceMissing`. Works while the queue is full.
         """
 
     async def headroom(self) -> float:

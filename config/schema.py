@@ -38,9 +38,9 @@ from .urls import COORDINATION, LOG, QUEUE, StoreUrl, store_url
 from .values import Backoff, Intensity
 
 _NAME = text(
-    r"(?!\.{1,2}\Z)(?!.*\.(?:retry|settled)\Z)[a-zA-Z0-9._-]{1,240}",
-    "write 1 to 240 of the characters a-z A-Z 0-9 . _ - (but not . or .., nor .retry or .settled at the end: topics of those"
-    " names are made beside this one)",
+    r"(?!\.{1,2}\Z)(?!.*\.(?:retry|settled|ends)\Z)[a-zA-Z0-9._-]{1,240}",
+    "write 1 to 240 of the characters a-z A-Z 0-9 . _ - (but not . or .., nor .retry, .settled or .ends at the end: topics"
+    " of those names are made beside this one)",
 )
 _QUEUE_NAME = text(r"[a-zA-Z0-9_-]{1,64}", "write 1 to 64 of the characters a-z A-Z 0-9 _ -")
 _HOST = text(r"[^\s/@]{1,253}", "write a host name or an IP address")

@@ -12,11 +12,17 @@ MAX_PARTITIONS: Final = 10_000
 """Partitions of one topic at most; the numbers of its retry lane begin here."""
 
 RETRY_SUFFIX: Final = ".retry"
+ENDS_SUFFIX: Final = ".ends"
 
 
 def retry_topic(topic: str) -> str:
     """Return the log's topic to which the jobs of `topic` go that the queue refused; it has as many partitions."""
     return topic + RETRY_SUFFIX
+
+
+def ends_topic(topic: str) -> str:
+    """Return the log's topic where the dead jobs and the parked records of `topic` are kept; it has as many partitions."""
+    return topic + ENDS_SUFFIX
 
 
 def retry_mark(partition: int) -> int:

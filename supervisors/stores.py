@@ -10,6 +10,7 @@ from typing import Final
 from attrs import evolve
 
 from forebay.actors.relay.snapshots import snapshots_spec
+from forebay.backends.end_records import ends_spec
 from forebay.backends.ports import Acks, Clock, Coordination, Log, Queue, TopicSpec
 from forebay.backends.sqlite.embedded import Embedded, FolderLock, open_embedded
 from forebay.config import Config, StoreUrl, TopicConfig
@@ -114,9 +115,11 @@ class Stores:
 
 
 def topic_specs(topic: TopicConfig) -> Sequence[TopicSpec]:
-    """Return the topic, those for its jobs that the queue refused and for what has ended, as the log must have them."""
+    """Return the topic and those beside it, as the log must have them: for jobs that the queue refused, for which offsets
+    have ended, and for dead and parked ones.
+    """
     spec = topic_spec(topic)
-    return spec, evolve(spec, name=retry_topic(topic.name)), snapshots_spec(spec)
+    return spec, evolve(spec, name=retry_topic(topic.name)), snapshots_spec(spec), ends_spec(spec)
 
 
 def topic_spec(topic: TopicConfig) -> TopicSpec:

@@ -14,7 +14,8 @@
     |        |- redis_writer         waits for ever while the queue is away
     |        |- settled_marks        says where to go on; snapshots of what has ended
     |        |- partitions           dynamic         partition_consumer[0..N-1], retry_consumer[0..N-1]
-    |        '- retention_watch      says how long until the log deletes a job that has not ended
+    |        |- retention_watch      says how long until the log deletes a job that has not ended
+    |        '- ends_writer          brings dead and parked ones into the log
     |- workers                       rest_for_one    lease_keeper, slots (dynamic), dispatcher, scheduler, reaper
     '- console                       one_for_one     control (Unix socket), http_server
 
@@ -49,6 +50,7 @@ from forebay.actors.gate.protocol import HttpLimits
 from forebay.actors.hosts import own_hosts
 from forebay.actors.mailbox import MailboxSpec
 from forebay.actors.process import Limits
+from forebay.actors.relay.ends_writer import EndsWriter
 from forebay.actors.relay.kafka_connection import KafkaConnection
 from forebay.actors.relay.membership import Membership
 from forebay.actors.relay.messages import Term
@@ -61,6 +63,7 @@ from forebay.actors.relay.settled_marks import SettledMarks
 from forebay.actors.relay.topic_lock import TopicLock
 from forebay.actors.snapshot import Node
 from forebay.actors.watch.console import console_routes
+from forebay.actors.watch.ended import newest_ends
 from forebay.actors.watch.limits import limit_routes
 from forebay.actors.watch.repairs import Repairs
 from forebay.actors.watch.store_opener import StoreOpener
@@ -190,7 +193,8 @@ def _gate_routes(parts: Parts, ctx: Context) -> list[Route]:
 def _console_routes(parts: Parts) -> list[Route]:
     stores = parts.stores
     repairs = Repairs(stores.log, stores.routes, parts.config.topics)
-    routes = console_routes(tree=parts.tree, events=parts.events(), queues=stores.routes, repairs=repairs)
+    ends = partial(newest_ends, stores.log)
+    routes = console_routes(tree=parts.tree, events=parts.events(), queues=stores.routes, repairs=repairs, ends=ends)
     return [*routes, *_limit_routes(parts)]
 
 
@@ -279,6 +283,7 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
             marks,
             ChildSpec("partitions", _supervisor(parts.config, Strategy.DYNAMIC, consumers)),
             _retention_watch(parts, topic, term),
+            _ends_writer(parts, topic, term),
         ],
     )
 
@@ -288,6 +293,15 @@ def _retention_watch(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
     return _term_actor(
         "retention_watch",
         lambda: RetentionWatch(term=term, queue=queue, log=log, retention=topic.retention),
+        grace=BRIEF,
+    )
+
+
+def _ends_writer(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
+    queue, log = parts.stores.queue(topic.name), parts.stores.log
+    return _term_actor(
+        "ends_writer",
+        lambda: EndsWriter(term=term, queue=queue, log=log, topic_lock=relay_path(topic.name, "topic_lock")),
         grace=BRIEF,
     )
 

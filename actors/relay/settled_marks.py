@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from attrs import frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
-from forebay.actors.relay.messages import Locate, Located, Term, TermRefused
+from forebay.actors.relay.messages import Locate, Located, Term
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.relay.replies import answer
 from forebay.actors.relay.snapshots import KEYS, Damaged, Snapshot, encode, read_newest, settled_topic
+from forebay.actors.relay.term_queue import REFUSALS, TermQueue
 from forebay.actors.within import within
-from forebay.backends.errors import BackendError, FenceMissing, StaleToken, Unavailable
+from forebay.backends.errors import BackendError, Unavailable
 from forebay.backends.ports import Acks, Log, Mark, NewRecord, Queue, Record
 from forebay.backends.settled import SPAN, Settled
 from forebay.config.values import Backoff
 from forebay.jobs.lanes import log_place
-
-T = TypeVar("T")
 
 SNAPSHOT_INTERVAL: Final = 5.0
 """Seconds between looks at what has ended: what ends after the last snapshot runs again when the queue forgets."""
@@ -32,8 +31,6 @@ SNAPSHOT_REFRESH: Final = 600.0
 
 LOG_PATIENCE: Final = 15.0
 """Seconds that one try to read or write snapshots may take."""
-
-REFUSALS: Final = (StaleToken, FenceMissing)
 
 
 @frozen
@@ -65,11 +62,11 @@ class SettledMarks(Actor[Locate]):
         self._sent: dict[int, Sent] = {}
         self._turn = 0
         self._cut: frozenset[int] = frozenset()
-        self._queue_outage: Outage
+        self._queue_of_term: TermQueue
         self._log_outage: Outage
 
     async def on_start(self, ctx: Context) -> None:
-        self._queue_outage = Outage(ctx, "queue", self._backoff)
+        self._queue_of_term = TermQueue(ctx, self._term, self._topic_lock, self._backoff)
         self._log_outage = Outage(ctx, "log", self._backoff)
         ctx.run("locate", self._locate_for_ever(ctx))
         ctx.run("snapshots", self._snapshot_for_ever(ctx))
@@ -94,7 +91,7 @@ class SettledMarks(Actor[Locate]):
                 for request in unknown:
                     answer(request.reply_to, Located(await self._restored(ctx, request.partition)))
             except REFUSALS as refusal:
-                await self._refused(ctx, refusal)
+                await self._queue_of_term.refused(refusal)
 
     async def _restored(self, ctx: Context, partition: int) -> int | None:
         """Give the queue back what it knew of a partition, and return where that goes on; None if nobody knows."""
@@ -104,7 +101,7 @@ class SettledMarks(Actor[Locate]):
         if settled is None:
             return None
         term = self._term
-        await self._ask(partial(self._queue.restore, term.topic, term.token, term.epoch, {partition: settled}))
+        await self._queue_of_term.ask(partial(self._queue.restore, term.topic, term.token, term.epoch, {partition: settled}))
         place = (await self._marks())[partition].next
         ctx.note("restored", partition=partition, next=place, ended_above=settled.ended_above)
         return place
@@ -118,7 +115,7 @@ class SettledMarks(Actor[Locate]):
             raise Unavailable(f"it refuses the snapshots of topic {self._term.topic!r}: {error}") from error
 
     async def _marks(self) -> Mapping[int, Mark]:
-        return await self._ask(partial(self._queue.marks, self._term.topic, self._term.token))
+        return await self._queue_of_term.ask(partial(self._queue.marks, self._term.topic, self._term.token))
 
     # --- snapshots
 
@@ -126,9 +123,9 @@ class SettledMarks(Actor[Locate]):
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL)
             try:
-                settled = await self._ask(partial(self._queue.settled, self._term.topic, self._term.token))
+                settled = await self._queue_of_term.ask(partial(self._queue.settled, self._term.topic, self._term.token))
             except REFUSALS as refusal:
-                await self._refused(ctx, refusal)
+                await self._queue_of_term.refused(refusal)
             else:
                 self._note_cuts(ctx, settled)
                 await self._write(ctx, self._due(ctx.now(), settled))
@@ -167,25 +164,6 @@ class SettledMarks(Actor[Locate]):
         for mark in sorted(cut - self._cut):
             ctx.note("settled_cut", partition=mark, low=settled[mark].low, end=settled[mark].end)
         self._cut = cut
-
-    # --- the queue
-
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Return the queue's answer, however long that takes. Raises `REFUSALS`."""
-
-        async def attempt() -> T:
-            try:
-                return await call()
-            except (Unavailable, *REFUSALS):
-                raise
-            except BackendError as error:
-                raise Unavailable(f"it refuses what the relay must know: {error}") from error
-
-        return await self._queue_outage.call(attempt)
-
-    async def _refused(self, ctx: Context, refusal: BackendError) -> None:
-        forgot = isinstance(refusal, FenceMissing)
-        await ctx.lookup(self._topic_lock).send(TermRefused(self._term.token, forgot, str(refusal)))
 
 
 def _note_damaged(ctx: Context, record: Record, error: Damaged) -> None:

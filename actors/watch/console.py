@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -23,6 +23,7 @@ from forebay.actors.events import Event, EventStream, Noted
 from forebay.actors.problems import Json, Problem
 from forebay.actors.snapshot import Node, State, to_plain
 from forebay.actors.watch.repairs import Repairs
+from forebay.backends.end_records import WrittenEnd
 from forebay.backends.errors import BackendError
 from forebay.backends.ports import JobState, JobView, Queue
 from forebay.jobs import Undecodable
@@ -40,12 +41,16 @@ BODY_TIMEOUT: Final = 10.0
 EVENTS_KEPT: Final = 1000
 """Events that wait for a slow reader of `/events`; older ones are dropped and counted."""
 
+Ends = Callable[[str, int], Awaitable[Sequence[WrittenEnd]]]
+"""Answers a topic and how many at most with its newest dead and parked ones in the log."""
+
 
 def console_routes(
-    *, tree: Callable[[], Node], events: EventStream, queues: Mapping[str, Queue], repairs: Repairs
+    *, tree: Callable[[], Node], events: EventStream, queues: Mapping[str, Queue], repairs: Repairs, ends: Ends
 ) -> list[Route]:
-    """What a console answers to. `queues` are by topic."""
-    console = _Console(tree, events, queues, repairs, Bodies(max_body=MAX_BODY, timeout=BODY_TIMEOUT, budget=8 * MAX_BODY))
+    """What a console answers to. `queues` are by topic; `ends` tells a topic's newest."""
+    bodies = Bodies(max_body=MAX_BODY, timeout=BODY_TIMEOUT, budget=8 * MAX_BODY)
+    console = _Console(tree, events, queues, repairs, ends, bodies)
     return [
         Route("/healthz", console.healthz),
         Route("/tree", console.show_tree),
@@ -53,6 +58,7 @@ def console_routes(
         Route("/counts", console.counts),
         Route("/jobs", console.browse),
         Route("/jobs/show", console.show_job),
+        Route("/jobs/ends", console.show_ends),
         Route("/jobs/repair", console.repair, methods=["POST"]),
         Route("/jobs/resubmit", console.resubmit, methods=["POST"]),
         Route("/jobs/discard", console.discard, methods=["POST"]),
@@ -65,6 +71,7 @@ class _Console:
     events: EventStream
     queues: Mapping[str, Queue]
     repairs: Repairs
+    ends: Ends
     bodies: Bodies
 
     async def healthz(self, _request: Request) -> Response:
@@ -114,6 +121,17 @@ class _Console:
             raise problems.of_backend(error) from error
         headers = [[name, value.decode("utf-8", "backslashreplace")] for name, value in job.headers]
         return Json({**_plain_job(job), "headers": headers})
+
+    async def show_ends(self, request: Request) -> Response:
+        """The newest dead and parked ones as the log has them, whatever became of them."""
+        given = request.query_params
+        topic, _ = self._queue(given.get("topic"))
+        try:
+            ends = await self.ends(topic, _limit(given.get("limit", "100")))
+        except BackendError as error:
+            raise problems.of_backend(error) from error
+        plain = [attrs.asdict(end, filter=attrs.filters.exclude("value")) | _plain_bytes(end.value) for end in ends]
+        return Json({"ends": plain})
 
     async def resubmit(self, request: Request) -> Response:
         """Dead jobs to pending, parked ones into the log again."""
@@ -221,11 +239,14 @@ def _plain_job(job: JobView) -> dict[str, Any]:
     if job.state is JobState.PARKED:
         plain["type"] = dict(job.headers).get(TYPE, b"").decode("utf-8", "backslashreplace")
     plain["state"] = job.state.value
+    return plain | _plain_bytes(job.args)
+
+
+def _plain_bytes(args: bytes) -> dict[str, str]:
     try:
-        plain["args"] = job.args.decode("utf-8")
+        return {"args": args.decode("utf-8")}
     except UnicodeDecodeError:
-        plain["args_base64"] = base64.b64encode(job.args).decode("ascii")
-    return plain
+        return {"args_base64": base64.b64encode(args).decode("ascii")}
 
 
 def _plain_event(event: Event) -> dict[str, Any]:

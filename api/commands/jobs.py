@@ -88,6 +88,23 @@ def list_jobs(state: str, limit: int, as_json: bool, topic: str | None, config: 
 
 
 @jobs.command()
+@click.option("--limit", type=click.IntRange(min=1, max=PAGE), default=100, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line, with arguments and place in the log.")
+@_topic
+@of_running
+def ends(limit: int, as_json: bool, topic: str | None, config: Path | None, data: Path | None) -> None:
+    """List the newest dead and parked ones as the log has them, the newest first.
+
+    They are there for the topic's retention, whatever became of them: run again, discarded, or lost by a queue that forgot.
+    """
+    with told():
+        control = _control(config, data)
+        found = control.get("/jobs/ends", topic=_topic_of(control, topic), limit=limit)["ends"]
+    for end in found:
+        click.echo(json.dumps(end) if as_json else f"{end['kind']}  {_line(end)}")
+
+
+@jobs.command()
 @click.argument("ids", nargs=-1)
 @_selection
 @_topic

@@ -12,6 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.ends import MAX_BYTES, End
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
 from forebay.backends.ports import (
     Claim,
@@ -32,6 +33,7 @@ from forebay.backends.ports import (
 from forebay.backends.redis import browsing, codec, scripts
 from forebay.backends.redis.checks import free_memory, require_suitable, require_takes
 from forebay.backends.redis.connection import Connection, Value, connect
+from forebay.backends.redis.ends import end_of, end_words
 from forebay.backends.redis.ready import Subscription
 from forebay.backends.redis.scripts import Script
 from forebay.backends.settled import SPAN, Settled
@@ -148,6 +150,17 @@ class RedisQueue:
         """Move a mark back. The cost does not depend on how many jobs there are."""
         answer = await self._run(scripts.REWIND, topic, token.generation, token.index, epoch, partition, to)
         _fenced(answer, topic, token)
+
+    async def unwritten(self, topic: str, token: Token, limit: int) -> Sequence[End]:
+        """Ends that the log does not have."""
+        answer = await self._run(scripts.UNWRITTEN, topic, token.generation, token.index, limit, MAX_BYTES)
+        (rows,) = _fenced(answer, topic, token)
+        return tuple(map(end_of, rows))
+
+    async def written(self, topic: str, token: Token, ends: Sequence[End]) -> None:
+        """Settle the offsets of what the log has, all in one step."""
+        words = end_words(ends)
+        _fenced(await self._run(scripts.WRITTEN, topic, token.generation, token.index, *words), topic, token)
 
     async def headroom(self) -> float:
         """Free share of `maxmemory`; 1 where none is set."""

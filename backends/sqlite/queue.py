@@ -10,6 +10,7 @@ from random import Random
 from typing import TypeVar
 
 from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.ends import End
 from forebay.backends.ports import (
     Claim,
     Clock,
@@ -117,6 +118,15 @@ class SqliteQueue:
         """Move a mark back."""
         move = partial(queue_relay.rewind, topic=topic, token=token, epoch=epoch, partition=partition, to=to)
         await self._database.run(move)
+
+    async def unwritten(self, topic: str, token: Token, limit: int) -> Sequence[End]:
+        """Ends that the log does not have."""
+        return await self._database.run(partial(queue_relay.unwritten, topic=topic, token=token, limit=limit))
+
+    async def written(self, topic: str, token: Token, ends: Sequence[End]) -> None:
+        """Settle the offsets of what the log has."""
+        found = tuple(ends)
+        await self._database.run(partial(queue_relay.written, topic=topic, token=token, ends=found))
 
     async def headroom(self) -> float:
         """1: the disk is the limit, and `write` raises `Full` before it is reached."""

@@ -38,4 +38,5 @@ def rewind(connection: sqlite3.Connection, topic: str, partition: int, to: int) 
         return
     connection.execute("DELETE FROM checkpoints WHERE topic = ? AND partition = ? AND offset >= ?", place)
     connection.execute("UPDATE jobs SET hold = NULL WHERE topic = ? AND partition = ? AND hold >= ?", place)
+    connection.execute("UPDATE parked SET hold = NULL WHERE topic = ? AND partition = ? AND hold >= ?", place)
     queue_settled.cut(connection, topic, partition, to)

@@ -95,7 +95,7 @@ def resubmit(connection: sqlite3.Connection, topic: str, ids: Sequence[str], now
 
 def _resubmit(connection: sqlite3.Connection, topic: str, id_: str, now: int) -> int:
     return connection.execute(
-        "UPDATE jobs SET state = 0, attempt = 0, error = NULL, ready_at = ?, "
+        "UPDATE jobs SET state = 0, attempt = 0, error = NULL, died_at = NULL, ready_at = ?, "
         "dedup = CASE WHEN EXISTS ("
         "SELECT 1 FROM jobs AS other WHERE other.topic = jobs.topic AND other.dedup = jobs.dedup "
         "AND other.dedup IS NOT NULL AND other.state <> 4) THEN NULL ELSE dedup END "

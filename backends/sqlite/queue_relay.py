@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from attrs import define, frozen
 
 from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.ends import End
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
 from forebay.backends.parked import parked_id
 from forebay.backends.ports import Mark, ParkedRecord, Planted, QueuedJob, Token, Written
 from forebay.backends.settled import Settled
-from forebay.backends.sqlite import queue_checkpoints, queue_settled
+from forebay.backends.sqlite import queue_checkpoints, queue_ends, queue_settled
 from forebay.backends.sqlite.change import Change
 from forebay.backends.sqlite.headers import pack
 from forebay.backends.sqlite.queue_schema import DEAD, DELAYED, IN_FLIGHT, PENDING
@@ -89,14 +90,16 @@ def _require_fence(connection: sqlite3.Connection, topic: str, token: Token) -> 
 
 def _marks(connection: sqlite3.Connection, topic: str) -> dict[int, Mark]:
     rows = connection.execute(
-        "SELECT partition, next, (SELECT min(hold) FROM jobs WHERE jobs.topic = marks.topic "
-        "AND jobs.partition = marks.partition AND hold IS NOT NULL) "
-        "FROM marks WHERE topic = ? ORDER BY partition",
+        "SELECT partition, next FROM marks WHERE topic = ? ORDER BY partition",
         (topic,),
-    )
+    ).fetchall()
     return {
-        partition: Mark(following, following if held is None else held, queue_checkpoints.of(connection, topic, partition))
-        for partition, following, held in rows
+        partition: Mark(
+            following,
+            min(queue_settled.held(connection, topic, partition, 1), default=following),
+            queue_checkpoints.of(connection, topic, partition),
+        )
+        for partition, following in rows
     }
 
 
@@ -144,6 +147,18 @@ def rewind(connection: sqlite3.Connection, topic: str, token: Token, epoch: str,
     queue_checkpoints.rewind(connection, topic, partition, to)
 
 
+def unwritten(connection: sqlite3.Connection, topic: str, token: Token, limit: int) -> tuple[End, ...]:
+    """Ends that the log does not have, for the holder of the fence."""
+    _require_fence(connection, topic, token)
+    return queue_ends.unwritten(connection, topic, limit)
+
+
+def written(connection: sqlite3.Connection, topic: str, token: Token, ends: Sequence[End]) -> None:
+    """The log has these."""
+    _require_fence(connection, topic, token)
+    queue_ends.written(connection, topic, ends)
+
+
 def _require_epoch(connection: sqlite3.Connection, topic: str, token: Token, epoch: str) -> None:
     stored = _require_fence(connection, topic, token)
     if stored != epoch:
@@ -161,8 +176,9 @@ def _require_mark(connection: sqlite3.Connection, batch: Batch) -> None:
 def _park(connection: sqlite3.Connection, batch: Batch, record: ParkedRecord, now: int) -> None:
     place = (batch.topic, batch.partition, record.offset)
     connection.execute(
-        "INSERT INTO parked (id, topic, partition, offset, parked_at, error, headers, value) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO parked (id, topic, partition, offset, parked_at, error, headers, value, hold, unwritten) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?4, 1) ON CONFLICT DO UPDATE SET parked_at = excluded.parked_at, "
+        "error = excluded.error, headers = excluded.headers, value = excluded.value, hold = excluded.hold, unwritten = 1",
         (
             parked_id(*place),
             *place,
@@ -209,12 +225,14 @@ def _take(connection: sqlite3.Connection, batch: Batch, job: QueuedJob, now: int
 
 def _redelivered(connection: sqlite3.Connection, batch: Batch, job: QueuedJob) -> bool:
     """Whether the instance is here already; then its hold moves to the new offset, unless it has
-    ended.
+    ended and the log has that.
     """
-    row = connection.execute("SELECT number, state FROM jobs WHERE topic = ? AND id = ?", (batch.topic, job.id)).fetchone()
+    row = connection.execute(
+        "SELECT number, state, died_at FROM jobs WHERE topic = ? AND id = ?", (batch.topic, job.id)
+    ).fetchone()
     if row is None:
         return False
-    if row[1] != DEAD:
+    if row[1] != DEAD or row[2] is not None:
         connection.execute(
             "UPDATE jobs SET partition = ?, offset = ?, hold = ? WHERE number = ?",
             (batch.partition, job.offset, job.offset, row[0]),

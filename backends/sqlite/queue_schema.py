@@ -2,9 +2,9 @@
 
 `state` holds the numbers of `STATES`. A successor (same dedup id as a job in flight) is a delayed
 job with `follows` set: it becomes due when the first one ends. `hold` is the offset that the job
-keeps from being settled; an ended job has none, and one that a person resubmitted holds nothing
-again. `counts` is kept by triggers, so that counting costs the same at any backlog and cannot drift
-from the rows.
+or the parked record keeps from being settled, until the log has its end; what dies once more after
+that holds nothing. `counts` is kept by triggers, so that counting costs the same at any backlog and
+cannot drift from the rows.
 """
 
 from forebay.backends.ports import JobState
@@ -24,7 +24,7 @@ STATES = {
 SCHEMA = Schema(
     kind="queue",
     mark=0x46625175,  # "FbQu"
-    version=3,
+    version=4,
     script="""
         CREATE TABLE topics (
             topic TEXT PRIMARY KEY, epoch TEXT NOT NULL,
@@ -64,12 +64,14 @@ SCHEMA = Schema(
             attempt INTEGER NOT NULL DEFAULT 0,
             partition INTEGER NOT NULL, offset INTEGER NOT NULL, hold INTEGER,
             type TEXT NOT NULL, enqueued_at INTEGER NOT NULL,
-            error TEXT, headers BLOB, args BLOB NOT NULL
+            error TEXT, headers BLOB, args BLOB NOT NULL,
+            died_at INTEGER              -- Unix ms, until the log has its end
         );
         CREATE TABLE parked (
             id TEXT PRIMARY KEY,
             topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
-            parked_at INTEGER NOT NULL, error TEXT NOT NULL, headers BLOB, value BLOB NOT NULL
+            parked_at INTEGER NOT NULL, error TEXT NOT NULL, headers BLOB, value BLOB NOT NULL,
+            hold INTEGER, unwritten INTEGER NOT NULL  -- 1: until the log has it
         );
 
         CREATE UNIQUE INDEX jobs_id ON jobs (topic, id);
@@ -84,6 +86,10 @@ SCHEMA = Schema(
         CREATE INDEX jobs_lease ON jobs (topic, worker, sequence, ready_at, number) WHERE state = 3;
         -- the settled mark
         CREATE INDEX jobs_hold ON jobs (topic, partition, hold) WHERE hold IS NOT NULL;
+        CREATE INDEX parked_hold ON parked (topic, partition, hold) WHERE hold IS NOT NULL;
+        -- what the log is to get
+        CREATE INDEX jobs_unwritten ON jobs (topic, died_at, id) WHERE died_at IS NOT NULL;
+        CREATE INDEX parked_unwritten ON parked (topic, parked_at, id) WHERE unwritten = 1;
         -- at most one unfinished job of a dedup id, and one that follows it
         CREATE UNIQUE INDEX jobs_dedup ON jobs (topic, dedup, follows)
             WHERE dedup IS NOT NULL AND state <> 4;

@@ -1,7 +1,7 @@
 """Which offsets of the embedded queue have ended, and taking over what an earlier queue knew. Runs on the store's thread.
 
-An offset below the mark has ended unless a job holds it, so the jobs themselves are the record. Only what was restored and
-lies above the mark is kept apart, in `restored`, until the mark has passed it.
+An offset below the mark has ended unless a job or a parked record holds it, so these themselves are the record. Only what was
+restored and lies above the mark is kept apart, in `restored`, until the mark has passed it.
 """
 
 import sqlite3
@@ -21,15 +21,24 @@ def settled(connection: sqlite3.Connection, topic: str) -> dict[int, Settled]:
 
 
 def _settled(connection: sqlite3.Connection, topic: str, partition: int, next_: int) -> Settled:
-    rows = connection.execute(
-        "SELECT hold FROM jobs WHERE topic = ? AND partition = ? AND hold IS NOT NULL ORDER BY hold LIMIT ?",
-        (topic, partition, HELD),
-    )
-    held = [hold for (hold,) in rows]
-    low = held[0] if held else next_
+    holds = held(connection, topic, partition, HELD)
+    low = holds[0] if holds else next_
     before = restored(connection, topic, partition)
-    known = max(next_, before.end if before else 0) if len(held) < HELD else held[-1]
-    return Settled.of(low, _bits(low, min(known, low + SPAN), next_, held, before))
+    known = max(next_, before.end if before else 0) if len(holds) < HELD else holds[-1]
+    return Settled.of(low, _bits(low, min(known, low + SPAN), next_, holds, before))
+
+
+def held(connection: sqlite3.Connection, topic: str, partition: int, limit: int) -> list[int]:
+    """The smallest offsets that jobs and parked records keep from being settled, in order."""
+    found: list[int] = []
+    for table in ("jobs", "parked"):
+        rows = connection.execute(
+            f"SELECT hold FROM {table} "  # noqa: S608 - ours
+            "WHERE topic = ? AND partition = ? AND hold IS NOT NULL ORDER BY hold LIMIT ?",
+            (topic, partition, limit),
+        )
+        found += [hold for (hold,) in rows]
+    return sorted(found)[:limit]
 
 
 def _bits(low: int, end: int, next_: int, held: list[int], before: Settled | None) -> bytes:

@@ -43,7 +43,7 @@ _GIVE_BACK = f"""
 """
 _DONE = f"DELETE FROM jobs WHERE {_HELD} RETURNING dedup"
 _DEAD = f"""
-    UPDATE jobs SET state = 4, hold = NULL, error = ?, worker = NULL, sequence = NULL, epoch = NULL
+    UPDATE jobs SET state = 4, died_at = ?, error = ?, worker = NULL, sequence = NULL, epoch = NULL
     WHERE {_HELD} RETURNING dedup
 """
 _RETRY = f"""
@@ -146,7 +146,7 @@ def _record(connection: sqlite3.Connection, topic: str, worker: str, outcome: Ou
         case Done():
             rows = connection.execute(_DONE, held).fetchall()
         case Dead():
-            rows = connection.execute(_DEAD, (outcome.error, *held)).fetchall()
+            rows = connection.execute(_DEAD, (now.wall, outcome.error, *held)).fetchall()
         case Retry():
             return _retry(connection, outcome, held, now)
         case Release():

@@ -18,6 +18,7 @@ from forebay.actors.hosts import own_hosts
 from forebay.actors.process import Limits
 from forebay.actors.snapshot import State, from_plain
 from forebay.actors.watch.console import EVENTS_KEPT, MAX_BODY, console_routes
+from forebay.actors.watch.ended import newest_ends
 from forebay.actors.watch.repairs import Repairs
 from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
@@ -67,7 +68,7 @@ async def console_in(folder, hosts=HERE):
         queue = embedded.queue("main")
         await queue.start()
         await embedded.log.start()
-        await embedded.log.ensure([TopicSpec(name, 2, 1e9, 1 << 20) for name in ("jobs", "jobs.retry", "mail")])
+        await embedded.log.ensure([TopicSpec(name, 2, 1e9, 1 << 20) for name in ("jobs", "jobs.retry", "jobs.ends", "mail")])
         faults, log = Faults(Random(7)), Flaky(embedded.log, Faults(Random(8)))
         runtime = None
 
@@ -75,7 +76,11 @@ async def console_in(folder, hosts=HERE):
             port = Flaky(queue, faults)
             repairs = Repairs(log, {"jobs": port, "mail": port}, TOPICS)
             routes = console_routes(
-                tree=runtime.tree, events=runtime.events, queues={"jobs": port, "mail": port}, repairs=repairs
+                tree=runtime.tree,
+                events=runtime.events,
+                queues={"jobs": port, "mail": port},
+                repairs=repairs,
+                ends=partial(newest_ends, log),
             )
             return web_app(routes, hosts=hosts)
 

@@ -182,11 +182,11 @@ async def test_a_lost_lock_raises_the_whole_term_by_one_in_order_and_nothing_els
     async with running(place) as (runtime, seen, _):
         risen = Risen(runtime)
         await runtime.coordination.delete(lock_key(place.topic))
-        (watch,) = place.roles("retention_watch")
-        await risen.until(*place.consumers, watch)
+        last = place.roles("retention_watch", "ends_writer")
+        await risen.until(*place.consumers, *last)
         roles = place.roles("rate_limiter", "kafka_connection", "retry_connection", "redis_writer", "settled_marks")
-        assert raised(runtime, risen) == dict.fromkeys([f"{place.relay}/topic_lock", *roles, *place.consumers, watch], 1)
-        assert in_order(risen.started, *roles, place.consumers[0], watch)
+        assert raised(runtime, risen) == dict.fromkeys([f"{place.relay}/topic_lock", *roles, *place.consumers, *last], 1)
+        assert in_order(risen.started, *roles, place.consumers[0], *last)
         await runtime.enqueue("echo", id="after")
         await seen.of(1)
 
@@ -195,10 +195,10 @@ async def test_a_gone_broker_raises_connection_writer_and_consumers_once_as_one_
     async with running(place) as (runtime, seen, _):
         risen = Risen(runtime)
         runtime.inject(f"{place.term}/kafka_connection", BrokerGone("no broker answers"))
-        (watch,) = place.roles("retention_watch")
-        await risen.until(*place.consumers, watch)
+        last = place.roles("retention_watch", "ends_writer")
+        await risen.until(*place.consumers, *last)
         roles = place.roles("kafka_connection", "retry_connection", "redis_writer", "settled_marks")
-        assert raised(runtime, risen) == dict.fromkeys([*roles, *place.consumers, watch], 1)
+        assert raised(runtime, risen) == dict.fromkeys([*roles, *place.consumers, *last], 1)
         assert Counter(risen.started).most_common(1)[0][1] == 1
         assert [(incident.child, incident.environment) for incident in risen.incidents] == [("kafka_connection", True)]
         await runtime.enqueue("echo", id="after")

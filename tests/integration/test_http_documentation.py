@@ -19,6 +19,7 @@ from forebay.actors.hosts import own_hosts
 from forebay.actors.problems import KINDS
 from forebay.actors.process import Limits
 from forebay.actors.watch.console import console_routes
+from forebay.actors.watch.ended import newest_ends
 from forebay.actors.watch.repairs import Repairs
 from forebay.actors.web import web_app
 from forebay.backends.clock import SystemClock
@@ -80,7 +81,9 @@ async def test_every_curl_line_prints_what_the_page_shows(tmp_path):
         await queue.write("mail", Token(1, 1), planted.epoch, 0, 0, 1, broken)
 
         def console(_ctx):
-            routes = console_routes(tree=runtime.tree, events=runtime.events, queues=queues, repairs=repairs)
+            routes = console_routes(
+                tree=runtime.tree, events=runtime.events, queues=queues, repairs=repairs, ends=partial(newest_ends, log)
+            )
             return web_app(routes, hosts=own_hosts("127.0.0.1"))
 
         gates = tree(log, bind=ANY, config=GateConfig(), limits=HttpLimits(), known_types=None, producer={})

@@ -55,5 +55,7 @@ def test_every_command_prints_what_the_page_shows(tmp_path):
         for command, printed in sessions():
             if command == "forebay jobs count":
                 wait_until(lambda command=command, printed=printed: lines_of(command) == printed, command)
+            if command == "forebay jobs ends":
+                wait_until(lambda command=command, printed=printed: len(lines_of(command)) == len(printed), command)
             assert lines_of(command) == [TIME.sub("TIME", line) for line in printed], command
     assert sum(1 for _ in sessions()) > 10

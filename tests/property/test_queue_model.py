@@ -58,6 +58,7 @@ class Job:
     follows: bool = False
     attempt: int = 0
     lease: tuple[str, int, int] | None = None  # worker, sequence, epoch
+    unwritten: bool = False  # it is dead, and the log does not have that
 
     def to_pending(self, undo_attempt=False):
         self.state, self.lease = JobState.PENDING, None
@@ -81,7 +82,7 @@ class Model:
     def take(self, id_, dedup, ready_at, place, now):
         """Return which of queued, redelivered, duplicates a written job is."""
         if (known := self.jobs.get(id_)) is not None:
-            if known.state is not JobState.DEAD:
+            if known.state is not JobState.DEAD or known.unwritten:
                 known.hold = place
             return "redelivered"
         same = [j for j in self.in_state(*LIVE) if dedup is not None and j.dedup == dedup]
@@ -265,7 +266,7 @@ class QueueMachine(RuleBasedStateMachine):
             job.ready_at = now + round(delay * 1000)
             job.state = JobState.RETRYING if delay else JobState.PENDING
         else:
-            job.state, job.lease, job.hold = JobState.DEAD, None, None
+            job.state, job.lease, job.unwritten = JobState.DEAD, None, True
             if kind is Done:
                 del self.model.jobs[job.id]
             self.model.start_successor(job.dedup, now)
@@ -328,6 +329,7 @@ class QueueMachine(RuleBasedStateMachine):
             if any(j.dedup == job.dedup for j in self.model.in_state(*LIVE)):
                 job.dedup = None
             job.state, job.attempt, job.ready_at = JobState.PENDING, 0, self.clock.wall()
+            job.unwritten = False
         assert self.run(self.queue.resubmit(TOPIC, [id_])) == dead
 
     def discard(self, id_):
@@ -336,6 +338,17 @@ class QueueMachine(RuleBasedStateMachine):
         if dead:
             del self.model.jobs[id_]
         assert self.run(self.queue.discard(TOPIC, [id_])) == dead
+
+    @rule(data=st.data())
+    def the_relay_writes_ends(self, data):
+        told = self.run(self.queue.unwritten(TOPIC, self.token, 100))
+        assert {end.id for end in told} == {job.id for job in self.model.jobs.values() if job.unwritten}
+        written = [end for end in told if data.draw(st.booleans())]
+        self.run(self.queue.written(TOPIC, self.token, written))
+        for end in written:
+            event("end written")
+            job = self.model.jobs[end.id]
+            job.unwritten, job.hold = False, None
 
     @rule(seconds=st.sampled_from([3, 31]))
     def time_passes(self, seconds):

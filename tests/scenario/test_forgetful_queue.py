@@ -4,11 +4,15 @@ import asyncio
 
 from support.relay_tree import LOCK, TOPIC, relaying, run
 
+from forebay.actors.relay.ends_writer import LOOK
 from forebay.actors.relay.partition_consumer import LOOK_AGAIN
 from forebay.actors.relay.settled_marks import SNAPSHOT_INTERVAL
 from forebay.actors.relay.snapshots import KEYS, Snapshot, encode, settled_topic
-from forebay.backends.ports import Acks, Done, JobState, Lease, NewRecord, Token
+from forebay.actors.watch.ended import newest_ends
+from forebay.backends.errors import Unavailable
+from forebay.backends.ports import Acks, Dead, Done, JobState, Lease, NewRecord, Token
 from forebay.backends.settled import Settled
+from forebay.jobs.lanes import ends_topic
 
 
 async def work(services, count, sequence):
@@ -103,5 +107,53 @@ def test_an_ended_terms_late_snapshot_only_brings_jobs_again():
                 await asyncio.sleep(0.1)
             await asyncio.sleep(60)
             assert (await services.queue.counts(TOPIC)).pending == 40
+
+    run(main)
+
+
+async def end_badly(services, sequence, count):
+    """Let so many jobs die, and park as many records; return the ids of both."""
+    before = {view.id for view in await services.queue.browse(TOPIC, JobState.PARKED, 1000)}
+    bad = [NewRecord(TOPIC, n % 3, b"no job") for n in range(count)]
+    await services.log.append(bad, Acks.LEADER)
+    claims = await services.queue.claim(TOPIC, Lease("w", sequence, 1e9), count)
+    await services.queue.end(TOPIC, "w", [Dead(claim.id, claim.epoch, "why") for claim in claims])
+    while len(parked := {v.id for v in await services.queue.browse(TOPIC, JobState.PARKED, 1000)} - before) < count:
+        await asyncio.sleep(0.01)
+    return {claim.id for claim in claims}, parked
+
+
+def test_dead_and_parked_ones_that_were_written_do_not_come_again_and_the_others_do():
+    """Of what ended before the last snapshot and was written nothing comes again; of what was not written nothing is lost."""
+
+    async def main():
+        async with relaying() as (services, a):
+            await services.post(60)
+            await services.until_relayed()
+            dead, parked = await end_badly(services, 1, 12)
+            await asyncio.sleep(LOOK + SNAPSHOT_INTERVAL + 1)
+            append = a.log.append
+
+            async def refuse_ends(records, acks):
+                if records[0].topic == ends_topic(TOPIC):
+                    raise Unavailable("not these")
+                return await append(records, acks)
+
+            a.log.append = refuse_ends
+            late_dead, late_parked = await end_badly(services, 2, 9)
+            await asyncio.sleep(2 * SNAPSHOT_INTERVAL)  # snapshots go on meanwhile
+            await services.forget(everything=True)
+            a.log.append = append
+            await a.until_started(LOCK, 2)
+            every = {str(number) for number in range(60)}
+            while await all_pending(services) != every - dead:
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(60)
+            assert await all_pending(services) == every - dead
+            assert late_dead < every - dead
+            views = await services.queue.browse(TOPIC, JobState.PARKED, 1000)
+            assert {view.id for view in views} == late_parked
+            ends = await newest_ends(services.log, TOPIC, 1000)
+            assert dead | parked | late_parked <= {end.id for end in ends}
 
     run(main)

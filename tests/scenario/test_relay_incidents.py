@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from support.relay_tree import (
     CONNECTION,
+    ENDS,
     LIMITER,
     LOCK,
     MARKS,
@@ -44,7 +45,7 @@ def test_lock_lost_restarts_the_whole_term_in_order_and_nothing_else():
     async def main():
         async with relaying() as (services, a):
             since = await after(a, services, lambda: services.coordination.delete(lock_key(TOPIC)), TERM)
-            expected = [LOCK, LIMITER, CONNECTION, RETRY_CONNECTION, WRITER, MARKS, *CONSUMERS, PARTITIONS, TERM]
+            expected = [LOCK, LIMITER, CONNECTION, RETRY_CONNECTION, WRITER, MARKS, *CONSUMERS, PARTITIONS, ENDS, TERM]
             assert a.started(since) == [(path, 2) for path in expected]
             assert [i.child for i in a.incidents(since)] == ["topic_lock"]
             assert isinstance(a.exits(LOCK)[-1], Failed)
@@ -64,7 +65,7 @@ def test_broker_gone_restarts_connection_writer_and_consumers_once_as_one_incide
 
             since = await after(a, services, strike, PARTITIONS)
             assert a.started(since) == [
-                (path, 2) for path in [CONNECTION, RETRY_CONNECTION, WRITER, MARKS, *CONSUMERS, PARTITIONS]
+                (path, 2) for path in [CONNECTION, RETRY_CONNECTION, WRITER, MARKS, *CONSUMERS, PARTITIONS, ENDS]
             ]
             (incident,) = a.incidents(since)
             assert (incident.path, incident.child, incident.environment) == (TERM, "kafka_connection", True)
@@ -74,6 +75,7 @@ def test_broker_gone_restarts_connection_writer_and_consumers_once_as_one_incide
                 "redis_writer",
                 "settled_marks",
                 "partitions",
+                "ends_writer",
             )
 
     run(main)

@@ -27,6 +27,10 @@ class Term:
         self.next[partition] = written.next
         return written
 
+    async def write_ends(self):
+        """Say of every dead and parked one that the log has it."""
+        await self.queue.written(self.topic, self.token, await self.queue.unwritten(self.topic, self.token, 1000))
+
     async def mark(self, partition=0):
         return (await self.queue.marks(self.topic, self.token))[partition]
 

@@ -9,6 +9,7 @@ from support.inline import InlineEmbedded
 
 from forebay.actors.events import Exited, Incident, Noted, Started
 from forebay.actors.process import Limits
+from forebay.actors.relay.ends_writer import EndsWriter
 from forebay.actors.relay.kafka_connection import KafkaConnection
 from forebay.actors.relay.partition_consumer import PartitionConsumer
 from forebay.actors.relay.rate_limiter import RateLimiter
@@ -16,6 +17,7 @@ from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.actors.relay.settled_marks import SettledMarks
 from forebay.actors.relay.snapshots import snapshots_spec
 from forebay.actors.relay.topic_lock import TopicLock
+from forebay.backends.end_records import ends_spec
 from forebay.backends.errors import BackendError
 from forebay.backends.ports import Acks, JobState, NewRecord, ParkedRecord, Token, TopicSpec, Want
 from forebay.backends.sqlite import queue_relay
@@ -35,6 +37,7 @@ CONNECTION = f"{RELAY}/term/kafka_connection"
 RETRY_CONNECTION = f"{RELAY}/term/retry_connection"
 WRITER = f"{RELAY}/term/redis_writer"
 MARKS = f"{RELAY}/term/settled_marks"
+ENDS = f"{RELAY}/term/ends_writer"
 LIMITS = Limits(shutdown=2.0)
 
 
@@ -94,7 +97,7 @@ class Services:
     async def start(self):
         await self.embedded.start()
         specs = [TopicSpec(name, self.partitions, 1e9, 1 << 24) for name in (TOPIC, retry_topic(TOPIC))]
-        await self.log.ensure([*specs, snapshots_spec(specs[0])])
+        await self.log.ensure([*specs, snapshots_spec(specs[0]), ends_spec(specs[0])])
 
     async def post(self, count, partition=None):
         """Append jobs; their ids are their numbers."""
@@ -267,6 +270,11 @@ class Instance:
                 limits=LIMITS,
             ),
             ChildSpec("partitions", SupervisorSpec(Strategy.DYNAMIC, partitions, **self.supervision())),
+            ChildSpec(
+                "ends_writer",
+                lambda: EndsWriter(term=term, queue=self.queue, log=self.log, topic_lock=LOCK),
+                limits=LIMITS,
+            ),
         ]
         return ChildSpec(
             "term",

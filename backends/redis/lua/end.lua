@@ -12,9 +12,9 @@ end
 local function dead(job, _, error)
   leave(job)
   unlease(job)
-  let_go(job)
   job.state, job.error = DEAD, error
   enter(job)
+  add_unwritten('d', job.id)
   start_successor(job)
 end
 

@@ -7,6 +7,7 @@ for at = 2, #ARGV do
   local job = load_job(ARGV[at])
   if job and job.state == DEAD then
     leave(job)
+    drop_unwritten('d', job.id)
     job.state, job.attempt, job.error, job.ready_at = PENDING, 0, '', now
     if job.dedup ~= '' and redis.call('HSETNX', key('firsts'), job.dedup, job.id) == 0 then
       job.dedup = ''

@@ -69,7 +69,7 @@ end
 
 local function redeliver(job, offset)
   redelivered = redelivered + 1
-  if job.state == DEAD then
+  if job.state == DEAD and not is_unwritten('d', job.id) then
     return false
   end
   if job.partition ~= partition or job.offset ~= offset then  -- the same place comes again after an attempt that broke off
@@ -102,7 +102,7 @@ local function has_successor(dedup)
   return successors[dedup] or redis.call('HEXISTS', key('successors'), dedup) == 1
 end
 
--- Returns whether the job's offset is held by a job now.
+-- Returns whether the offset is held by a job now.
 local function take(at)
   local id, dedup = ARGV[at + 2], ARGV[at + 3]
   local known = jobs[id]
@@ -131,10 +131,13 @@ local function take(at)
 end
 
 local function park(at)
-  redis.call('HSET', key('parked'), ARGV[at + 2], int(now) .. ' ' .. ARGV[at + 6])
-  redis.call('ZADD', key('parked_ids'), '0', ARGV[at + 2])
+  local id = ARGV[at + 2]
+  redis.call('HSET', key('parked'), id, int(now) .. ' ' .. ARGV[at + 6])
+  redis.call('ZADD', key('parked_ids'), '0', id)
+  hold_parked(id, partition, tonumber(ARGV[at + 1]))
+  add_unwritten('p', id)
   parked = parked + 1
-  return false
+  return true
 end
 
 -- Bodies come first and what points to a job last, so that an error on the way leaves nothing that leads nowhere.
