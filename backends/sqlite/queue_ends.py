@@ -35,8 +35,8 @@ def unwritten(connection: sqlite3.Connection, topic: str, limit: int) -> tuple[E
 
 
 def _ends(connection: sqlite3.Connection, query: str, topic: str, limit: int) -> Iterator[End]:
-    for row in connection.execute(query, (topic, limit)):
-        yield End(*row[:-1], headers=unpack(row[-1]))
+    for kind, id_, type_, partition, offset, attempt, error, at, value, headers in connection.execute(query, (topic, limit)):
+        yield End(kind, id_, type_, partition, offset, attempt, error, at, value, unpack(headers))
 
 
 def written(connection: sqlite3.Connection, topic: str, ends: Sequence[End]) -> None:

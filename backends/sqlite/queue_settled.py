@@ -1,7 +1,7 @@
 """Which offsets of the embedded queue have ended, and taking over what an earlier queue knew. Runs on the store's thread.
 
-An offset below the mark has ended unless a job or a parked record holds it, so these themselves are the record. Only what was
-restored and lies above the mark is kept apart, in `restored`, until the mark has passed it.
+An offset below the mark has ended unless a job or a parked record holds it, so these themselves are the record. Only what
+was restored and lies above the mark is kept apart, in `restored`, until the mark has passed it.
 """
 
 import sqlite3

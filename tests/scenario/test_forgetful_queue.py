@@ -124,7 +124,7 @@ async def end_badly(services, sequence, count):
 
 
 def test_dead_and_parked_ones_that_were_written_do_not_come_again_and_the_others_do():
-    """Of what ended before the last snapshot and was written nothing comes again; of what was not written nothing is lost."""
+    """Of what was written, and ended before the last snapshot, nothing comes again; of the rest nothing is lost (R14)."""
 
     async def main():
         async with relaying() as (services, a):
