@@ -17,6 +17,7 @@ from forebay.scenarios.servers.consul_server import PARTS
 from forebay.scenarios.servers.proxy import Proxy
 from forebay.scenarios.servers.state import State
 
+LOCK = "lock-under-faults"  # no other test uses it: a lock delay outlives the test that began it
 SHORT = 1.0  # seconds: the least TTL that the tests' agent admits
 TIMEOUT = 1.0
 ALLOWANCE = 5.0  # seconds more that a busy machine may take
@@ -59,7 +60,7 @@ async def through(proxy):
         yield coordination
 
 
-async def hold(coordination, key="lock", ttl=10.0, lock_delay=0.0):
+async def hold(coordination, key=LOCK, ttl=10.0, lock_delay=0.0):
     session = await coordination.create_session("holder", ttl, lock_delay)
     assert await coordination.acquire(key, session, b"me")
     return session
@@ -96,7 +97,7 @@ async def test_with_its_agent_down_every_call_is_unavailable_and_nothing_was_sen
             lambda: coordination.put("k", b"v"),
             lambda: coordination.delete("k"),
             lambda: coordination.acquire("k", session, b"v"),
-            lambda: coordination.release("lock", session),
+            lambda: coordination.release(LOCK, session),
             lambda: coordination.create_session("s", 10, 0),
             lambda: coordination.renew_session(session),
             lambda: coordination.destroy_session(session),
@@ -113,11 +114,11 @@ async def test_with_its_agent_down_every_call_is_unavailable_and_nothing_was_sen
 
 async def test_sessions_and_locks_outlive_a_restart_of_the_agent(agent, coordination):
     session = await hold(coordination)
-    before = await coordination.get("lock")
+    before = await coordination.get(LOCK)
     await agent.kill()
     await agent.start()
     await eventually(lambda: works(coordination))
-    assert await coordination.get("lock") == before
+    assert await coordination.get(LOCK) == before
     await coordination.renew_session(session)
 
 
@@ -158,18 +159,18 @@ async def test_the_index_of_a_lock_goes_on_growing_when_others_delete_its_key_th
     seen, lock_indexes = [], []
     for _ in range(3):
         session = await hold(coordination)
-        seen.append((await coordination.get("lock")).modify_index)
-        lock_indexes += [entry["LockIndex"] for entry in json.loads(ask(agent, "GET", "/v1/kv/lock")[1])]
-        ask(agent, "DELETE", "/v1/kv/lock")
-        assert not await coordination.release("lock", session)
+        seen.append((await coordination.get(LOCK)).modify_index)
+        lock_indexes += [entry["LockIndex"] for entry in json.loads(ask(agent, "GET", f"/v1/kv/{LOCK}")[1])]
+        ask(agent, "DELETE", f"/v1/kv/{LOCK}")
+        assert not await coordination.release(LOCK, session)
     assert seen == sorted(set(seen))
     assert lock_indexes == [1, 1, 1]
 
 
 async def test_a_session_that_others_destroyed_is_gone_and_its_lock_is_seen_free(agent, coordination):
     session = await hold(coordination)
-    _, index = await coordination.watch("lock", 0, 600)
-    watching = asyncio.create_task(coordination.watch("lock", index, 600))
+    _, index = await coordination.watch(LOCK, 0, 600)
+    watching = asyncio.create_task(coordination.watch(LOCK, index, 600))
     ask(agent, "PUT", f"/v1/session/destroy/{session}")
     assert (await watching)[0].session is None
     with pytest.raises(SessionGone, match="acquire again"):
@@ -188,15 +189,15 @@ async def test_a_session_does_not_hang_on_the_health_of_the_agents_node(agent, c
 async def test_the_lock_of_a_silent_holder_passes_on_after_its_ttl_and_lock_delay_and_not_before(agent, coordination):
     async with opened(agent.url) as other:
         silent = await hold(coordination, ttl=SHORT, lock_delay=SHORT)
-        held = await coordination.get("lock")
+        held = await coordination.get(LOCK)
         next_one = await other.create_session("next", 10, 0)
-        entry, index = await other.watch("lock", 0, 600)
+        entry, index = await other.watch(LOCK, 0, 600)
         while entry.session is not None:
-            assert not await other.acquire("lock", next_one, b"next")
-            entry, index = await other.watch("lock", index, 600)
-        assert not await other.acquire("lock", next_one, b"next"), "the lock delay has just begun"
-        await eventually(lambda: other.acquire("lock", next_one, b"next"))
-        assert (await other.get("lock")).modify_index > held.modify_index
+            assert not await other.acquire(LOCK, next_one, b"next")
+            entry, index = await other.watch(LOCK, index, 600)
+        assert not await other.acquire(LOCK, next_one, b"next"), "the lock delay has just begun"
+        await eventually(lambda: other.acquire(LOCK, next_one, b"next"))
+        assert (await other.get(LOCK)).modify_index > held.modify_index
         with pytest.raises(SessionGone):
             await coordination.renew_session(silent)
 
@@ -205,12 +206,12 @@ async def test_of_two_processes_that_race_for_a_lock_never_two_hold_it(agent, co
     async with opened(agent.url) as other:
         contenders = [(one, await one.create_session("racer", 10, 0)) for one in (coordination, other) * 3]
         for _ in range(15):
-            taken = await asyncio.gather(*(one.acquire("lock", session, session.encode()) for one, session in contenders))
+            taken = await asyncio.gather(*(one.acquire(LOCK, session, session.encode()) for one, session in contenders))
             assert sum(taken) == 1
             _, winner = contenders[taken.index(True)]
-            entry = await other.get("lock")
+            entry = await other.get(LOCK)
             assert (entry.session, entry.value) == (winner, winner.encode())
-            released = await asyncio.gather(*(one.release("lock", session) for one, session in contenders))
+            released = await asyncio.gather(*(one.release(LOCK, session) for one, session in contenders))
             assert released == taken
 
 
