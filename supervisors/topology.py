@@ -367,7 +367,7 @@ def _workers(parts: Parts, workers: WorkersConfig) -> SupervisorSpec:
                     claim_limit=BATCH,
                     backoff=backoff,
                 ),
-                grace=BRIEF,
+                grace=TIDY,  # for the answer to a claim, so that what it took goes back
             ),
             _actor("scheduler", lambda: Scheduler(routes=stores.routes, pace=PROMOTE, backoff=backoff), grace=BRIEF),
             _actor("reaper", lambda: Reaper(routes=stores.routes, pace=reap, backoff=backoff), grace=BRIEF),
@@ -397,7 +397,7 @@ def _console(parts: Parts) -> SupervisorSpec:
                 grace=1.0,
             )
         )
-    return _supervisor(config, Strategy.ONE_FOR_ONE, children)
+    return _supervisor(config, Strategy.DYNAMIC, children)
 
 
 def _supervisor(config: Config, strategy: Strategy, children: list[ChildSpec], **more: Any) -> SupervisorSpec:

@@ -19,8 +19,9 @@ ROOM_AGAIN: Final = 0.35
 """Free share from which on a queue that was filling counts as having room, so that one on the edge is not noted for ever."""
 
 LOOK: Final = 1.0
-"""Seconds between looks at an empty queue; the less room there is, the sooner the next. So the first look below FULL_RATE
-comes in time, unless the full rate would fill that much of the memory, from empty, in as many seconds."""
+"""Seconds between looks at an empty queue; the less room there is, the sooner the next. So the stop comes in time where a
+second of the full rate, which is also the burst, takes less than FULL_RATE - STOP of the memory. What is more is refused by
+the queue, and then waits in the log as in any outage."""
 
 LOOK_CLOSELY: Final = 0.1
 """Seconds between looks at a queue that is filling: in so short a time a relay brings only little."""

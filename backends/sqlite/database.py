@@ -41,18 +41,19 @@ _REFUSALS = (BackendError, sqlite3.Error, ValueError, TypeError, OverflowError)
 
 @define(eq=False)
 class _Call:
-    """One operation on its way: `future` is the caller's, `committed` is told on the loop even if
-    the caller left.
+    """One operation on its way: `future` is the caller's; `committed` is told on the loop even if the caller left, but not
+    of what was never begun because they left before.
     """
 
     operation: Operation[Any]
     future: asyncio.Future[Any]
     committed: Callable[[Any], None] | None
+    begun: bool = False
     result: Any = None
     error: BaseException | None = None
 
     def settle(self) -> None:
-        if self.error is None and self.committed is not None:
+        if self.begun and self.error is None and self.committed is not None:
             self.committed(self.result)
         if self.future.done():
             return
@@ -229,7 +230,8 @@ def _transact(connection: sqlite3.Connection, group: Sequence[_Call], path: Path
     try:
         connection.execute("BEGIN")
         for call in group:
-            if not call.future.cancelled():
+            call.begun = not call.future.cancelled()
+            if call.begun:
                 _attempt(connection, call, path)
         committing = True
         connection.execute("COMMIT")

@@ -17,7 +17,10 @@ from forebay.scenarios.servers.state import State
 
 
 class RedisServer(Server):
-    """One Redis, `noeviction`, with an append-only file: what it answered survives a kill of the process."""
+    """One Redis, `noeviction`, with an append-only file: what it answered survives a kill of the process.
+
+    It leaves the syncing to the kernel, for only a loss of power would tell; Redis answers nobody while a disk is slow at it.
+    """
 
     def __init__(
         self, name: str, program: Program, state: State, *, detached: bool, primary: RedisServer | None = None
@@ -44,7 +47,7 @@ class RedisServer(Server):
             "dir": self.folder,
             "save": "",
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": "no",
             "maxmemory": self.max_memory,
             "maxmemory-policy": "noeviction",
             "repl-diskless-sync-delay": 0,

@@ -167,7 +167,7 @@ async def test_the_relay_stops_before_redis_refuses_a_write_and_goes_on_when_the
     async with main.client() as client:
         used = (await client.info("memory"))["used_memory"]
     await main.limit_memory(used + (24 << 20))
-    async with relaying(tmp_path, main.url) as relay:
+    async with relaying(tmp_path, main.url, rate="4000/s") as relay:  # a sixth of the memory in a second: see LOOK
         for _ in range(30):
             await relay.post(1000, b'"%s"' % (b"x" * 1000))
 

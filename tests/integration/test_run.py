@@ -92,7 +92,7 @@ def test_a_job_that_cannot_end_in_time_is_given_back_and_the_stop_is_clean(folde
 
 
 def test_a_second_signal_ends_what_the_first_one_waits_for(folder):
-    (folder / "forebay.yaml").write_text(CONFIG % (0, "5s"))
+    (folder / "forebay.yaml").write_text(CONFIG % (0, "10s"))
     with started(folder) as runtime:
         post(folder, runtime, {"type": "slow", "id": "s", "args": {"seconds": 60}})
         wait_until(lambda: noted(folder, STARTED) == 1, "the job runs")
@@ -101,7 +101,7 @@ def test_a_second_signal_ends_what_the_first_one_waits_for(folder):
         begun = time.monotonic()
         runtime.signal(signal.SIGTERM)
         assert runtime.end() == 3, runtime.err.read_text()
-        assert time.monotonic() - begun < 4.5
+        assert time.monotonic() - begun < 9.5
     assert "SIGTERM: stopping at once" in runtime.err.read_text()
 
 
@@ -112,7 +112,7 @@ def test_a_thread_that_cannot_be_cancelled_does_not_hold_the_process(folder):
         wait_until(lambda: noted(folder, STARTED) == 1, "the job runs")
         begun = time.monotonic()
         assert runtime.terminate() == 4, runtime.err.read_text()
-        assert time.monotonic() - begun < 12
+        assert time.monotonic() - begun < 30
     assert "threads are still busy" in runtime.err.read_text()
 
 

@@ -44,7 +44,7 @@ class RedisProcess:
 
     async def launch(self):
         words = ["--port", self.port, "--bind", HOST, "--dir", self.folder, "--save", "", "--appendonly", "yes"]
-        words += ["--appendfsync", "always", *self.options]
+        words += ["--appendfsync", "no", *self.options]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen([*self.command, *map(str, words)], stdout=quiet, stderr=quiet)
 

@@ -151,6 +151,19 @@ async def test_what_was_committed_is_told_even_if_the_caller_left(database):
     assert told == ["late"]
 
 
+async def test_what_was_not_begun_for_a_caller_who_left_is_not_told_as_committed(database):
+    """It would be told without a result, and what the teller raised would keep the others from their answers."""
+    held = await Held(database).reached()
+    told = []
+    first = asyncio.create_task(database.run(insert("cancelled"), committed=told.append))
+    second = asyncio.create_task(database.run(insert("kept"), committed=told.append))
+    await asyncio.sleep(0)
+    first.cancel()
+    held.let_go()
+    assert await second == "kept"
+    assert told == ["kept"]
+
+
 async def test_callers_wait_when_too_many_operations_do(database):
     held = await Held(database).reached()
     room = module._WAITING - 1
