@@ -19,7 +19,7 @@ from forebay.scenarios.servers.state import State
 class RedisServer(Server):
     """One Redis, `noeviction`, with an append-only file: what it answered survives a kill of the process.
 
-    It leaves the syncing to the kernel, for only a loss of power would tell; Redis answers nobody while a disk is slow at it.
+    It leaves the syncing to the kernel: only a loss of power would tell, and a slow disk makes Redis answer nobody.
     """
 
     def __init__(
