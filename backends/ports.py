@@ -83,6 +83,9 @@ class Record:
 
     `epoch` says under which leadership of the partition: it grows with each change of leader and never along the offsets
     of one leader, so that two records of one place and epoch are the same. 0 where there is no other leader ever.
+
+    `unreadable` says why the record, which is in the log, cannot be read here, and what to do about it; its bytes, key and
+    headers are then missing. Empty for all others.
     """
 
     topic: str
@@ -93,6 +96,7 @@ class Record:
     key: bytes | None = None
     headers: Headers = ()
     epoch: int = 0
+    unreadable: str = ""
 
 
 @frozen

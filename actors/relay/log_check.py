@@ -19,9 +19,13 @@ def checkpoint_of(record: Record) -> Checkpoint:
 
 
 def last_of(records: Sequence[Record], start: int, to: int) -> Checkpoint | None:
-    """Return the checkpoint of the last record from `start` up to but without `to`; None if there is none."""
+    """Return the checkpoint of the last record from `start` up to but without `to`; None if there is none, or if it cannot
+    be read: another host, or this one later, may read it.
+    """
     index = bisect_left(records, to, key=lambda record: record.offset)
-    return checkpoint_of(records[index - 1]) if index and records[index - 1].offset >= start else None
+    if not index or records[index - 1].offset < start or records[index - 1].unreadable:
+        return None
+    return checkpoint_of(records[index - 1])
 
 
 class LogCheck:
@@ -29,8 +33,9 @@ class LogCheck:
 
     Tell it what stands at `offset`, by `saw` or `missed`. Each returns where the relay has to go on: at the mark, or further
     back where the log has become another; or None while there is an older place to look at, the new `offset`. Only what
-    contradicts a checkpoint counts; a place whose record has gone says nothing. `extent` is given where the log was seen to
-    end below the mark, which contradicts the mark. At least one checkpoint must lie below the mark and that end.
+    contradicts a checkpoint counts; a place whose record has gone, or cannot be read, says nothing. `extent` is given where
+    the log was seen to end below the mark, which contradicts the mark. At least one checkpoint must lie below the mark and
+    that end.
     """
 
     def __init__(self, mark: int, checkpoints: Sequence[Checkpoint], extent: Extent | None) -> None:
@@ -47,7 +52,7 @@ class LogCheck:
     def saw(self, record: Record) -> int | None:
         """`record` is the first one from `offset` on."""
         expected = self._left.pop()
-        if record.offset == expected.offset:
+        if record.offset == expected.offset and not record.unreadable:
             if checkpoint_of(record) == expected:
                 return expected.offset + 1 if self._other else self._mark
             self._other = True

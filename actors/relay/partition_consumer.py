@@ -14,7 +14,7 @@ from attrs import frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
-from forebay.actors.relay.detour import read_job, seconds_until_due
+from forebay.actors.relay.detour import name_aside, read_job, seconds_until_due
 from forebay.actors.relay.log_check import LogCheck
 from forebay.actors.relay.messages import (
     BatchWritten,
@@ -74,9 +74,9 @@ class PartitionConsumer(Actor[Message]):
     """Moves one partition's records into the queue, in order, from where the queue's mark stands.
 
     Every answer is compared with what was asked for last, so one that was meant for an earlier incarnation does nothing.
-    A record that can never be a job is parked with the reason. Offsets that the log no longer holds are skipped by a
-    range without jobs, which keeps the marks contiguous, and noted: `gap` for records removed in between, `expired` for
-    those that retention took before they were relayed.
+    A record that can never be a job is parked with the reason, one that the log cannot read by its place. Offsets
+    that the log no longer holds are skipped by a range without jobs, which keeps the marks contiguous, and noted: `gap` for
+    records removed in between, `expired` for those that retention took before they were relayed.
 
     The mark's checkpoints are compared with the log at the start, when a record comes from another leader than the one
     before it, when the log ends below the mark (noted as `truncated`), and now and then when nothing comes. If the log is
@@ -286,6 +286,8 @@ def read(record: Record) -> QueuedJob | ParkedRecord | None:
 
     None for a shadow.
     """
+    if record.unreadable:
+        return name_aside(record, record.unreadable)
     try:
         job = read_job(record)
     except Undecodable as error:

@@ -4,7 +4,9 @@ import asyncio
 import threading
 import time
 
+import confluent_kafka
 import pytest
+from aiokafka import codec
 from support.kafka_sites import MockedKafkaLog
 from support.mock_kafka import NOT_LEADER, TIMED_OUT, TOO_FEW_REPLICAS, TOO_LARGE, mock_cluster
 from support.sockets import connected
@@ -209,3 +211,21 @@ async def test_partitions_whose_leader_has_just_gone_are_waited_for(cluster):
         await Reader("nobody-leads-it", brokers).news({0: Want(0, 1)}, 0.001)
     finally:
         await brokers.close()
+
+
+async def test_a_batch_in_a_codec_that_is_not_here_keeps_no_other_partition_from_being_read(log, cluster, monkeypatch):
+    """R4, R6: the records are told by their places."""
+    monkeypatch.setattr(codec, "cramjam", None)
+    foreign = confluent_kafka.Producer({"bootstrap.servers": cluster.servers, "compression.type": "lz4", "linger.ms": 50})
+    for _ in range(3):
+        foreign.produce("jobs", b"foreign" * 50, partition=0)
+    assert await asyncio.to_thread(foreign.flush, 10.0) == 0
+    await log.append([record(b"after"), record(b"other", partition=1)], Acks.ALL)
+    connection = await log.connect("jobs")
+    found, at = [], 0
+    while at < 4:
+        records = (await connection.fetch({0: Want(at, 100), 1: Want(0, 100)}, 5))[0]
+        found += [(r.offset, r.value, "lz4" in r.unreadable) for r in records]
+        at = records[-1].offset + 1
+    assert found == [(0, b"", True), (1, b"", True), (2, b"", True), (3, b"after", False)]
+    assert await read(connection, 1) == [b"other"]

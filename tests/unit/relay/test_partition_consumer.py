@@ -9,6 +9,7 @@ from support.peers import settle, standing
 from support.relay_tree import run
 
 from forebay.actors.relay.detour import RETRY_AFTER
+from forebay.actors.relay.log_check import LogCheck, checkpoint_of, last_of
 from forebay.actors.relay.messages import (
     BatchWritten,
     Locate,
@@ -112,6 +113,28 @@ def test_a_partition_that_the_queue_never_saw_begins_with_the_logs_oldest_record
             assert script.stand.notes("expired") == []
 
     run(main)
+
+
+def test_a_record_that_the_log_cannot_read_is_parked_by_its_place_and_leaves_no_checkpoint():
+    async def main():
+        async with consuming() as script:
+            await script.located(0)
+            lost = Record("jobs", 3, 1, 9, b"", unreadable="no codec")
+            write = await script.write_of(0, record(0), lost)
+            assert write.to == 2
+            assert [type(item) for item in write.items] == [QueuedJob, ParkedRecord]
+            assert write.items[1] == ParkedRecord(1, "its bytes are in the log alone, at jobs/3/1: no codec", b"")
+            assert last_of(write.records, 1, 2) is None
+            assert last_of(write.records, 0, 1) == checkpoint_of(record(0))
+
+    run(main)
+
+
+def test_a_checkpoint_whose_record_cannot_be_read_any_more_says_nothing():
+    check = LogCheck(10, [checkpoint_of(record(4)), checkpoint_of(record(9))], None)
+    assert check.saw(Record("jobs", 3, 9, 9, b"", unreadable="no codec")) is None
+    assert check.offset == 4
+    assert check.saw(record(4)) == 10
 
 
 def test_one_batch_is_in_hand_at_a_time():
