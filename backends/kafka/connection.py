@@ -113,3 +113,4 @@ class KafkaLogConnection:
         self._closed(self)
         with translated("closing the connection to Kafka"):
             await self._cluster.close()
+        await self._reader.close()

@@ -15,14 +15,15 @@ from forebay.backends.kafka.batch import size_of
 from forebay.backends.kafka.cluster import DIRECT, PATIENT, Cluster
 from forebay.backends.kafka.faults import ELSEWHERE, translate
 from forebay.backends.kafka.offsets import extents_of
+from forebay.backends.kafka.polls import Polls, Positions
 from forebay.backends.kafka.unpack import Answer
 from forebay.backends.ports import OutOfRange, Record, Want
 
 ANSWER: Final = 8 << 20
 """Bytes that a fetch returns at most, unless its first record alone is longer."""
 
-POLL: Final = 0.1
-"""Seconds that a broker holds a request for news back. A fetch that was given up can delay the next one by that."""
+LEADERLESS: Final = 0.1
+"""Seconds until partitions without a leader are asked for again."""
 
 UNREAD_AGE: Final = 1.0
 """Seconds for which what a fetch brought beyond what was wanted is kept for the next one: a log that was cut may differ."""
@@ -61,6 +62,7 @@ class Reader:
         self._turn = 0
         self._skips: dict[int, tuple[int, int]] = {}  # partition -> from where there are no records, up to where
         self._unread: dict[int, Unread] = {}  # bounded by ANSWER, with what was read of it
+        self._polls = Polls(self._hold)
 
     async def take(self, wants: Mapping[int, Want]) -> tuple[Found, bool]:
         """Return what is there, and whether a partition could not be asked. The partition served first goes round."""
@@ -69,7 +71,7 @@ class Reader:
         cut = self._turn % len(order) if order else 0
         order = order[cut:] + order[:cut]
         unread = self._kept(wants)
-        answers, missing = await self._ask(wants, [one for one in order if one not in unread], ANSWER, 0, DIRECT)
+        answers, missing = await self._ask(wants, [one for one in order if one not in unread])
         until = asyncio.get_running_loop().time() + UNREAD_AGE
         for partition, answer in answers.items():
             if answer is not None:
@@ -94,35 +96,41 @@ class Reader:
         return {partition: unread for partition, unread in kept.items() if unread.serves(wants[partition], now)}
 
     async def news(self, wants: Mapping[int, Want], wait: float) -> None:
-        """Return when a wanted partition may have more, at the latest after `wait` seconds or `POLL`."""
-        hold = max(1, int(min(wait, POLL) * 1000))
+        """Return when a wanted partition may have more, at the latest after `wait` seconds."""
+        positions = {partition: self._position(partition, want.offset) for partition, want in wants.items()}
         groups = self._cluster.by_leader(self._topic, wants)
-        polls = [self._ask(wants, group, 1, hold, PATIENT) for node, group in groups.items() if node is not None]
-        loop = asyncio.get_running_loop()
-        if not polls:  # they lost their leaders since they were last asked
-            await asyncio.sleep(min(wait, POLL))
-            return
-        tasks = [loop.create_task(poll) for poll in polls]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-                task.add_done_callback(_drop)
+        leaders = {node: {one: positions[one] for one in group} for node, group in groups.items() if node is not None}
+        if leaders:
+            await self._polls.news(leaders, wait)
+        else:  # they lost them since they were last asked
+            await asyncio.sleep(min(wait, LEADERLESS))
+
+    async def _hold(self, node: int, positions: Positions, hold: float) -> bool:
+        """Ask one leader for news; return whether there may be some, or the leader has moved."""
+        wanted = [(partition, offset, 1) for partition, offset in positions.items()]
+        request = FetchRequest(max(1, int(hold * 1000)), 1, 1, READ_COMMITTED, [(self._topic, wanted)])
+        answers: dict[int, tuple[Any, Any] | None] = {}
+        response = await self._send(node, request, PATIENT)
+        moved = response is None or self._sort(response, answers)
+        return moved or any(answer is None or answer[0] for answer in answers.values())
+
+    async def close(self) -> None:
+        """End what waits for news."""
+        await self._polls.close()
 
     async def _ask(
-        self, wants: Mapping[int, Want], partitions: Sequence[int], room: int, hold: int, group: Any
+        self, wants: Mapping[int, Want], partitions: Sequence[int]
     ) -> tuple[dict[int, tuple[Any, Any] | None], bool]:
         """Ask the leaders; return message set and aborted transactions by partition, None where out of range."""
         groups = self._cluster.by_leader(self._topic, partitions)
-        share = max(1, room // max(1, len(groups)))
-        each = max(1, room // max(1, len(partitions)))
+        share = ANSWER // max(1, len(groups))
+        each = ANSWER // max(1, len(partitions))
         requests = []
         for node, members in groups.items():
             if node is not None:
                 positions = [(partition, self._position(partition, wants[partition].offset), each) for partition in members]
-                request = FetchRequest(hold, 1, share, READ_COMMITTED, [(self._topic, positions)])
-                requests.append(self._send(node, request, group))
+                request = FetchRequest(0, 1, share, READ_COMMITTED, [(self._topic, positions)])
+                requests.append(self._send(node, request, DIRECT))
         responses = await asyncio.gather(*requests)
         answers: dict[int, tuple[Any, Any] | None] = {}
         missing = None in groups or None in responses
@@ -186,9 +194,3 @@ class Reader:
                 if not extent.start <= wants[partition].offset <= extent.end:
                     found[partition] = OutOfRange(extent)
         return found
-
-
-def _drop(task: asyncio.Task[Any]) -> None:
-    """Take note of how a given-up poll ended, so that asyncio does not report it as unseen."""
-    if not task.cancelled():
-        task.exception()
