@@ -22,7 +22,7 @@ import math
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, NoReturn, TypedDict, TypeVar, TypeVarTuple, Unpack
@@ -36,7 +36,9 @@ from forebay.scenarios.order import (
     OrderedGenerators,
     OrderedTask,
     OrderedTimer,
+    OwnedHandle,
 )
+from forebay.scenarios.owner import Owner, unowned
 from forebay.scenarios.streams import Streams
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ Ts = TypeVarTuple("Ts")
 
 PASSES_PER_INSTANT = 100_000
 PASSES_PER_COLLECTION = 10_000
+CLOSINGS = 10  # a coroutine that awaits while it is being closed has to be told again
 SCHEDULE_STREAM = "schedule"
 
 
@@ -118,6 +121,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.streams = streams
         self.numbers = itertools.count(1)
         self.breaches: list[Fenced] = []
+        self._graves: dict[asyncio.Task[Any], None] = {}
         self.clock = VirtualClock(self.time)
         self._now = 0.0
         self._passes = 0
@@ -168,6 +172,34 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         timer._scheduled = True  # noqa: SLF001 - as BaseEventLoop.call_at marks it
         return timer
 
+    def _call_soon(self, callback: Any, args: Any, context: Context | None) -> asyncio.Handle:
+        handle = OwnedHandle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def take_up(self, handles: Iterable[asyncio.Handle]) -> None:
+        """Have callbacks run that their owner held back, in this order, after what is ready now."""
+        self._ready.extend(handles)
+
+    def bury(self, owner: Owner) -> None:
+        """Keep the tasks of an owner that has ended: a task that nobody refers to would run its `finally` blocks."""
+        self._keep([task for task in pending(self) if isinstance(task, OrderedTask) and task.owner is owner])
+
+    def _keep(self, dead: Sequence[asyncio.Task[Any]]) -> None:
+        self._abandon(dead)
+        self._graves.update(dict.fromkeys(dead))
+
+    def lay_to_rest(self) -> None:
+        """Let the tasks go whose owner has ended. Their `finally` blocks run now, when the loop is closed and the run over;
+        what they raise is nobody's.
+        """
+        self.set_exception_handler(lambda _loop, _context: None)
+        for task in self._graves:
+            step = task.get_coro()
+            for _ in range(CLOSINGS):
+                OwnedHandle(step.close, (), self, unowned())._run()  # noqa: SLF001
+        self._graves.clear()
+
     def call_soon_threadsafe(
         self,
         callback: Callable[[*Ts], object],
@@ -190,7 +222,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
         Returns why that was not possible, if so; the tasks it names are abandoned.
         """
-        left = pending(self)
+        self._keep([task for task in pending(self) if not _may_run(task)])
+        left = self._living()
         hopeless = entangled(left)
         tasks = [task for task in left if task not in hopeless]
         for task in tasks:
@@ -206,7 +239,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._abandon(hopeless)
         return Deadlock(self._told("deadlock: tasks wait for each other")) if hopeless else None
 
-    def _abandon(self, tasks: list[asyncio.Task[Any]]) -> None:
+    def _living(self) -> list[asyncio.Task[Any]]:
+        return [task for task in pending(self) if task not in self._graves]
+
+    def _abandon(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
         for task in tasks:
             # `Stuck` has named it already; the log need not.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
@@ -271,7 +307,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return order + rest
 
     def _told(self, what: str) -> str:
-        return f"{what}, at {self._now} s of virtual time\n{await_graph(pending(self))}"
+        return f"{what}, at {self._now} s of virtual time\n{await_graph(self._living())}"
 
     # no pipe to wake the loop from other threads, for there are none
 
@@ -338,6 +374,7 @@ class _Closing:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         stuck = self._loop.wind_down()
         self._loop.close()
+        self._loop.lay_to_rest()
         troubles: list[RuntimeError] = [one for one in self._loop.breaches if one is not error]
         if stuck is not None and not isinstance(error, Stuck):
             troubles.append(stuck)
@@ -346,6 +383,10 @@ class _Closing:
                 error.add_note(f"also: {trouble}")
         elif troubles:
             raise troubles[0]
+
+
+def _may_run(task: asyncio.Task[Any]) -> bool:
+    return not isinstance(task, OrderedTask) or task.owner is None or task.owner.running
 
 
 def _ordered_task(

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 from anyio._backends import _asyncio as anyio_backend
 
+from forebay.scenarios.owner import OWNER, Owner, admitted, owner_in
+
 
 class Numbered(Protocol):
     """A loop that numbers what is made on it, from 1."""
@@ -26,10 +28,11 @@ class Numbered(Protocol):
 
 
 class OrderedTask(asyncio.Task[Any]):
-    """A task that hashes to its number, and is named by it if it was given no name."""
+    """A task that hashes to its number, is named by it if it was given no name, and knows its owner."""
 
     def __init__(self, coro: Any, *, loop: Any, name: str | None = None, context: Any = None) -> None:
         self.number: int = next(loop.numbers)
+        self.owner: Owner | None = owner_in(context)
         super().__init__(coro, loop=loop, name=name or f"task-{self.number}", context=context)
 
     def __hash__(self) -> int:
@@ -61,9 +64,19 @@ class OrderedScope(anyio_backend.CancelScope):
         return self._hash
 
 
+class OwnedHandle(asyncio.Handle):
+    """A callback that its owner may hold back."""
+
+    __slots__ = ()
+
+    def _run(self) -> None:
+        if admitted(self):
+            super()._run()
+
+
 class OrderedTimer(asyncio.TimerHandle):
     """A timer that sorts by (when, number): timers of one instant fire in the order they were
-    set.
+    set. Its owner may hold it back.
     """
 
     __slots__ = ("number",)
@@ -73,6 +86,10 @@ class OrderedTimer(asyncio.TimerHandle):
         self.number: int = next(loop.numbers)
         super().__init__(when, callback, args, loop, context)
 
+    def _run(self) -> None:
+        if admitted(self):
+            super()._run()
+
     def __lt__(self, other: object) -> bool:
         if isinstance(other, OrderedTimer):
             return (self.when(), self.number) < (other.when(), other.number)
@@ -80,14 +97,16 @@ class OrderedTimer(asyncio.TimerHandle):
 
 
 class OrderedGenerators:
-    """The running asynchronous generators, oldest first; a stand-in for the loop's weak set."""
+    """The running asynchronous generators, oldest first; a stand-in for the loop's weak set. Those whose owner does not run
+    are not among them: nobody may end them.
+    """
 
     def __init__(self) -> None:
-        self._alive: weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], None] = weakref.WeakKeyDictionary()
+        self._alive: weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], Owner | None] = weakref.WeakKeyDictionary()
 
     def add(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Remember a generator until it is collected."""
-        self._alive[generator] = None
+        self._alive[generator] = OWNER.get()
 
     def discard(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Forget a generator."""
@@ -98,10 +117,10 @@ class OrderedGenerators:
         self._alive.clear()
 
     def __len__(self) -> int:
-        return len(self._alive)
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[AsyncGenerator[Any, Any]]:
-        return iter(self._alive)
+        return (generator for generator, owner in self._alive.items() if owner is None or owner.running)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ embedded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from forebay.backends.ports import Clock, Coordination, Log, Queue
 from forebay.backends.sqlite import Embedded
+from forebay.backends.sqlite.embedded import FolderLock
 from forebay.config import StoreUrl
 
 
@@ -44,16 +46,21 @@ def _redis(_: str, url: StoreUrl, means: Means) -> Queue:
     return RedisQueue(url.text, means.random)
 
 
-LOGS: Final[Mapping[str, Callable[[StoreUrl, Means], Log]]] = {
-    "sqlite": lambda _, means: means.embedded().log,
-    "kafka": _kafka,
-}
-COORDINATIONS: Final[Mapping[str, Callable[[StoreUrl, Means], Coordination]]] = {
-    "sqlite": lambda _, means: means.embedded().coordination,
-    "consul": _consul,
-}
-QUEUES: Final[Mapping[str, Callable[[str, StoreUrl, Means], Queue]]] = {
-    "sqlite": lambda name, _, means: means.embedded().queue(name),
-    "redis": _redis,
-    "rediss": _redis,
-}
+@frozen
+class Adapters:
+    """By scheme, what makes a store of each port. `occupy` takes a data folder without embedded stores for one process, and
+    returns what lets it go; it raises `DataFolderInUse`.
+    """
+
+    logs: Mapping[str, Callable[[StoreUrl, Means], Log]]
+    coordinations: Mapping[str, Callable[[StoreUrl, Means], Coordination]]
+    queues: Mapping[str, Callable[[str, StoreUrl, Means], Queue]]
+    occupy: Callable[[Path], Callable[[], None]]
+
+
+ADAPTERS: Final = Adapters(
+    logs={"sqlite": lambda _, means: means.embedded().log, "kafka": _kafka},
+    coordinations={"sqlite": lambda _, means: means.embedded().coordination, "consul": _consul},
+    queues={"sqlite": lambda name, _, means: means.embedded().queue(name), "redis": _redis, "rediss": _redis},
+    occupy=lambda folder: FolderLock(folder).release,
+)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 from attrs import frozen
@@ -18,6 +19,7 @@ from forebay.backends.ports import Acks, Clock, Coordination, Log, Queue
 from forebay.config import Config, from_mapping, load
 from forebay.jobs import InvalidCode, InvalidJob, Registry, default_registry, new_ulid
 from forebay.jobs.writing import write_post
+from forebay.supervisors.adapters import ADAPTERS, Adapters
 from forebay.supervisors.runtime import Runtime
 from forebay.supervisors.stores import Stores
 from forebay.supervisors.streams import seeded_streams
@@ -50,13 +52,20 @@ class JobRuntime(Runtime):
         registry: Registry | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
+        streams: Callable[[str], Random] | None = None,
+        adapters: Adapters = ADAPTERS,
+        sockets: bool = True,
     ) -> None:
+        """As `Runtime.from_config`. `streams` are used instead of those of a `seed`; `adapters` make the stores; without
+        `sockets` nothing listens, neither on TCP nor in the data folder.
+        """
         self.config = config
         self.registry = default_registry if registry is None else registry
         load_handlers(config)
         clock = clock or SystemClock()
-        streams = seeded_streams(int.from_bytes(os.urandom(8), "big") if seed is None else seed)
-        self._stores = Stores(config, clock, streams("stores"))
+        if streams is None:
+            streams = seeded_streams(int.from_bytes(os.urandom(8), "big") if seed is None else seed)
+        self._stores = Stores(config, clock, streams("stores"), adapters)
         self._ids = streams("enqueue")
         tree = topology(
             Parts(
@@ -67,6 +76,7 @@ class JobRuntime(Runtime):
                 control_socket=self.control_socket,
                 tree=self.tree,
                 events=lambda: self.events,
+                sockets=sockets,
             )
         )
         super().__init__(tree, deadline=config.shutdown.deadline, clock=clock, streams=streams, resources=[self._stores])

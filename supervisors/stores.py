@@ -12,10 +12,10 @@ from attrs import evolve
 from forebay.actors.relay.snapshots import snapshots_spec
 from forebay.backends.end_records import ends_spec
 from forebay.backends.ports import Acks, Clock, Coordination, Log, Queue, TopicSpec
-from forebay.backends.sqlite.embedded import Embedded, FolderLock, open_embedded
+from forebay.backends.sqlite.embedded import Embedded, open_embedded
 from forebay.config import Config, StoreUrl, TopicConfig
 from forebay.jobs.lanes import retry_topic
-from forebay.supervisors.adapters import COORDINATIONS, LOGS, QUEUES, Means
+from forebay.supervisors.adapters import ADAPTERS, Adapters, Means
 
 LOG: Final = "log"
 COORDINATION: Final = "coordination"
@@ -36,8 +36,9 @@ class Stores:
     log: Log
     coordination: Coordination
 
-    def __init__(self, config: Config, clock: Clock, random: Random) -> None:
+    def __init__(self, config: Config, clock: Clock, random: Random, adapters: Adapters = ADAPTERS) -> None:
         self._config = config
+        self._adapters = adapters
         self._clock = clock
         self._random = random
         self._embedded: Embedded | None = None
@@ -73,13 +74,14 @@ class Stores:
         """
         urls = self._urls()
         if not any(url.embedded for url in urls.values()):
-            self._closing.callback(FolderLock(self._config.data).release)
+            self._closing.callback(self._adapters.occupy(self._config.data))
         means = Means(self._clock, self._random, self._open_embedded)
-        self.coordination = COORDINATIONS[urls[COORDINATION].scheme](urls[COORDINATION], means)
+        adapters = self._adapters
+        self.coordination = adapters.coordinations[urls[COORDINATION].scheme](urls[COORDINATION], means)
         self._queues = {
-            name: QUEUES[queue.url.scheme](name, queue.url, means) for name, queue in self._config.queues.items()
+            name: adapters.queues[queue.url.scheme](name, queue.url, means) for name, queue in self._config.queues.items()
         }
-        self.log = LOGS[urls[LOG].scheme](urls[LOG], means)
+        self.log = adapters.logs[urls[LOG].scheme](urls[LOG], means)
         for name, url in urls.items():
             if url.embedded:
                 await self.open(name)

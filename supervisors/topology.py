@@ -112,7 +112,7 @@ CONSOLE_LIMITS: Final = HttpLimits(max_connections=50, drain=0.2)
 
 @frozen
 class Parts:
-    """What the tree is built from."""
+    """What the tree is built from. Without `sockets` it has no HTTP server, and so no console."""
 
     config: Config
     stores: Stores
@@ -121,6 +121,7 @@ class Parts:
     control_socket: Path
     tree: Callable[[], Node]
     events: Callable[[], EventStream]
+    sockets: bool = True
 
 
 def relay_path(topic: str, role: str = "") -> str:
@@ -139,7 +140,8 @@ def topology(parts: Parts) -> SupervisorSpec:
         children.insert(0, ChildSpec("stores", _stores(parts)))
     if config.workers is not None:
         children.append(ChildSpec("workers", _workers(parts, config.workers)))
-    children.append(ChildSpec("console", _console(parts)))
+    if parts.sockets:
+        children.append(ChildSpec("console", _console(parts)))
     return _supervisor(config, Strategy.ONE_FOR_ONE, children)
 
 
@@ -166,7 +168,7 @@ def _gates(parts: Parts) -> SupervisorSpec:
     config, stores = parts.config, parts.stores
     producer = _actor("producer", lambda: Producer(log=stores.log), grace=1.0, mailbox=MailboxSpec(10_000, Overflow.REJECT))
     children = [producer]
-    if config.gate is not None:
+    if config.gate is not None and parts.sockets:
         gate = config.gate
         limits = HttpLimits(max_connections=gate.max_connections, header_timeout=gate.header_timeout, drain=TIDY / 2)
         bind = Tcp(gate.host, gate.port)

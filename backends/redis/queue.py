@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.ends import MAX_BYTES, End
-from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
+from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken, Unavailable
 from forebay.backends.ports import (
     Claim,
     Clock,
@@ -202,10 +202,18 @@ class RedisQueue:
             with self._ready.expect(prefixes) as news:
                 if self._ready.closed:
                     return False
-                if await self._connection.command("EXISTS", *(f"{prefix}pending" for prefix in prefixes)):
+                if await self._is_pending(prefixes):
                     return True
                 if not await news.wait(deadline - loop.time()):
                     return False
+
+    async def _is_pending(self, prefixes: Sequence[str]) -> bool:
+        try:
+            return bool(await self._connection.command("EXISTS", *(f"{prefix}pending" for prefix in prefixes)))
+        except Unavailable:
+            if self._ready.closed:  # `stop` closed the connection under the call
+                return False
+            raise
 
     # people
 

@@ -17,6 +17,7 @@ from support.kafka_sites import KAFKA_LOGS
 from support.redis_sites import open_queue, redis_process
 
 from forebay.backends.ports import Clock, Coordination, Log, Queue
+from forebay.backends.redis import RedisQueue
 from forebay.backends.sqlite import Embedded, open_embedded
 
 P = TypeVar("P", Log, Queue, Coordination)
@@ -115,6 +116,31 @@ async def redis_site(data: Path) -> AsyncIterator[Site[Queue]]:
             await site.port.stop()
 
 
+class SimRedisSite(RedisSite):
+    """A simulated Redis: the same queue and scripts, on messages in this process."""
+
+    def __init__(self) -> None:
+        super().__init__("redis://simulated")
+        from forebay.scenarios.simulation.redis import SimRedis  # needs a package that the other sites can do without
+
+        self.server = SimRedis("simulated", self.manual, Random(7))
+
+    async def start(self) -> Queue:
+        self.port = RedisQueue(self.url, Random(7), self.manual, self.server.client("host"))
+        await self.port.start()
+        return self.port
+
+
+@asynccontextmanager
+async def sim_redis_site(_: Path) -> AsyncIterator[Site[Queue]]:
+    site = SimRedisSite()
+    await site.start()
+    try:
+        yield site
+    finally:
+        await site.port.stop()
+
+
 Opener = Callable[[Path], AbstractAsyncContextManager[Site[P]]]
 
 
@@ -123,5 +149,9 @@ def both(pick: Callable[[Embedded], P]) -> Mapping[str, Opener[P]]:
 
 
 LOGS: Mapping[str, Opener[Log]] = {**both(lambda embedded: embedded.log), **KAFKA_LOGS}
-QUEUES: Mapping[str, Opener[Queue]] = {**both(lambda embedded: embedded.queue("main")), "redis": redis_site}
+QUEUES: Mapping[str, Opener[Queue]] = {
+    **both(lambda embedded: embedded.queue("main")),
+    "redis": redis_site,
+    "sim": sim_redis_site,
+}
 COORDINATIONS: Mapping[str, Opener[Coordination]] = {**both(lambda embedded: embedded.coordination), **CONSUL_COORDINATIONS}

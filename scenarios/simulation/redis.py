@@ -1,0 +1,281 @@
+"""A simulated Redis server: the queue's own Lua scripts on data in this process, with failures to order.
+
+`RedisQueue` is as it is in production; only what carries its commands is replaced, through its parameter `make`. Verbs are
+for those outside: a test, a scenario. Times are in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import Any, Final, cast
+
+from attrs import frozen
+from redis.asyncio import Redis
+
+from forebay.backends.ports import Clock
+from forebay.backends.redis.scripts import SCRIPTS
+from forebay.scenarios.owner import unowned
+from forebay.scenarios.simulation.redis_client import SimClient, SimConnection
+from forebay.scenarios.simulation.redis_commands import COMMANDS, Reply
+from forebay.scenarios.simulation.redis_data import Data, Refused
+from forebay.scenarios.simulation.redis_lua import Lua
+
+LATENCY: Final = 0.0005
+"""Seconds that a message takes one way, if nothing else is said."""
+OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
+LONGEST_WORD: Final = 2**29
+_NAMES: Final[Mapping[bytes, str]] = {script.sha.encode(): script.name for script in SCRIPTS}
+_REFUSALS: Final = (b"stale", b"missing", b"mismatch")
+
+
+@frozen
+class RangeWritten:
+    """A range that the queue took: by whom, under which token, into which memory (`epoch`)."""
+
+    at: float
+    host: str
+    topic: str
+    token: tuple[int, int]
+    epoch: str
+    partition: int
+    start: int
+    to: int
+
+
+class SimRedis:
+    """One server by name. `random` is drawn from only while there is jitter. Its time of day is the clock's.
+
+    `written` are the ranges that the relays have written, in order; `refused` counts what the scripts refused, by script and
+    reason (`stale`, `missing`, `mismatch`).
+    """
+
+    def __init__(self, name: str, clock: Clock, random: Random) -> None:
+        self.name = name
+        self.up = True
+        self.max_memory = 0
+        self.written: list[RangeWritten] = []
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self._clock = clock
+        self._random = random
+        self._delay, self._jitter = LATENCY, 0.0
+        self._data = Data()
+        self._lua = Lua(self._call)
+        self._scripts: dict[bytes, Any] = {}
+        self._connections: dict[SimConnection, bool] = {}  # whether it has subscribed
+        self._cut: dict[str, None] = {}
+        self._replies_to_drop = 0
+        self._full = self._wrote = False
+
+    def client(self, host: str) -> Callable[[str], Redis]:
+        """Return what makes a client on a host, for `RedisQueue(make=...)`."""
+        return lambda _url: cast("Redis", SimClient(self, host))
+
+    @property
+    def used_memory(self) -> int:
+        """Bytes in use, about."""
+        return self._data.used
+
+    # --- verbs
+
+    def kill(self) -> None:
+        """End the process. What it had answered is on its disk; clients are disconnected and refused until `start`."""
+        self.up = False
+        self._disconnect_all()
+
+    def start(self) -> None:
+        """Begin to serve again, with what was on the disk. Clients send the scripts anew."""
+        self.up = True
+        self._scripts.clear()
+
+    def wipe(self) -> None:
+        """Put an empty server in its place at once: no data, no scripts, no connections."""
+        self.kill()
+        self._data.clear()
+        self.start()
+
+    def flush(self) -> None:
+        """Remove all data, as FLUSHALL does; connections and scripts stay."""
+        self._data.clear()
+
+    def failover(self, lost_calls: int) -> int:
+        """Let a replica take over that lacks the newest `lost_calls` calls that changed something, as far as they are
+        remembered. Return how many were lost. Clients are disconnected.
+        """
+        self.kill()
+        lost = self._data.take_back(lost_calls)
+        self.start()
+        return lost
+
+    def limit_memory(self, limit: int) -> None:
+        """Set `maxmemory`, in bytes; 0 is no limit. The policy is `noeviction`."""
+        self.max_memory = limit
+
+    def latency(self, seconds: float = LATENCY, jitter: float = 0.0) -> None:
+        """Let every message take so long one way, and up to `jitter` longer."""
+        self._delay, self._jitter = seconds, jitter
+
+    def drop_replies(self, count: int) -> None:
+        """Let the next calls that change something take effect and remain unanswered."""
+        self._replies_to_drop = count
+
+    def cut(self, host: str) -> None:
+        """Lose what is sent between this server and a host, both ways, in silence."""
+        self._cut[host] = None
+
+    def mend(self, host: str) -> None:
+        """Let messages through again."""
+        self._cut.pop(host, None)
+
+    def hang_up(self, host: str) -> None:
+        """Forget the connections of a host whose process has ended."""
+        for connection in [one for one in self._connections if one.host == host]:
+            self.forget(connection)
+
+    # --- messages; for the clients
+
+    def ask_to_connect(self, connection: SimConnection) -> None:
+        """A client knocks."""
+        self._travel(connection.host, partial(self._knocked, connection))
+
+    def _knocked(self, connection: SimConnection) -> None:
+        if not self.up:
+            self._travel(connection.host, connection.hang_up)
+            return
+        self._connections[connection] = False
+        self._reply(connection, b"")
+
+    def receive(self, connection: SimConnection, words: Sequence[bytes]) -> None:
+        """A client has sent a command."""
+        self._travel(connection.host, partial(self._arrived, connection, words))
+
+    def forget(self, connection: SimConnection) -> None:
+        """A client has closed a connection."""
+        self._connections.pop(connection, None)
+
+    def _arrived(self, connection: SimConnection, words: Sequence[bytes]) -> None:
+        if connection not in self._connections:
+            return
+        reply = self._executed(connection, words)
+        changed = self._data.changed
+        self._data.commit()
+        if changed and self._replies_to_drop > 0:
+            self._replies_to_drop -= 1
+            return
+        self._reply(connection, reply)
+
+    def _reply(self, connection: SimConnection, reply: Reply | Refused) -> None:
+        connection.coming.append(reply)
+        self._travel(connection.host, connection.deliver, connection.coming.popleft)
+
+    def _travel(self, host: str, arrive: Callable[[], object], lost: Callable[[], object] = lambda: None) -> None:
+        delay = self._delay + (self._random.random() * self._jitter if self._jitter else 0.0)
+
+        def land() -> None:
+            if host in self._cut:
+                lost()
+            else:
+                arrive()
+
+        asyncio.get_running_loop().call_later(delay, land, context=unowned())
+
+    def _disconnect_all(self) -> None:
+        for connection in list(self._connections):
+            connection.hang_up()
+        self._connections.clear()
+
+    # --- calls
+
+    def _executed(self, connection: SimConnection, words: Sequence[bytes]) -> Reply | Refused:
+        self._full = 0 < self.max_memory < self._data.used
+        self._wrote = False
+        try:
+            return self._serve(connection, words)
+        except Refused as refused:
+            return refused
+
+    def _serve(self, connection: SimConnection, words: Sequence[bytes]) -> Reply:
+        name = words[0]
+        if name in (b"EVALSHA", b"EVAL"):
+            return self._evaluate(connection.host, words)
+        if name == b"SUBSCRIBE":
+            self._connections[connection] = True
+            return [b"subscribe", words[1], 1]
+        if name == b"PING":
+            return [b"pong", b""] if self._connections[connection] else b"PONG"
+        return self._load(words[2]) if name == b"SCRIPT" else self._call(words)
+
+    def _load(self, text: bytes) -> bytes:
+        sha = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+        if sha not in self._scripts:
+            self._scripts[sha] = self._lua.compiled(text)
+        return sha
+
+    def _info(self, section: bytes) -> bytes:
+        if section == b"memory":
+            text = f"used_memory:{self._data.used}\r\nmaxmemory:{self.max_memory}\r\nmaxmemory_policy:noeviction\r\n"
+        elif section == b"cluster":
+            text = "cluster_enabled:0\r\n"
+        else:
+            raise Refused(f"ERR the simulated Redis has no INFO {section.decode()}")
+        return text.encode()
+
+    def _evaluate(self, host: str, words: Sequence[bytes]) -> Reply:
+        sha = self._load(words[1]) if words[0] == b"EVAL" else words[1]
+        script = self._scripts.get(sha)
+        if script is None:
+            raise Refused("NOSCRIPT No matching script. Please use EVAL.")
+        keys = 3 + int(words[2])
+        reply = self._lua.run(script, words[3:keys], words[keys:])
+        self._note(host, _NAMES.get(sha, sha.decode()), words[3:], reply)
+        return reply
+
+    def _call(self, words: Sequence[bytes]) -> Reply:
+        """One command, from a client or a script."""
+        name = words[0]
+        if name == b"TIME":
+            wall = self._clock.wall()
+            return [b"%d" % (wall // 1000), b"%d" % (wall % 1000 * 1000)]
+        if name == b"PUBLISH":
+            return self._publish(words[1], words[2])
+        if name == b"INFO":
+            return self._info(words[1])
+        if name == b"CONFIG" and words[2] == b"proto-max-bulk-len":
+            return [words[2], b"%d" % LONGEST_WORD]
+        return self._run(name, words)
+
+    def _run(self, name: bytes, words: Sequence[bytes]) -> Reply:
+        """A command on data. While memory is full, Redis refuses one that may need more as long as the call has written
+        nothing: the call then either frees first or is not begun.
+        """
+        command = COMMANDS.get(name)
+        if command is None:
+            raise Refused(f"ERR unknown command '{name.decode()}': the simulated Redis has what the queue uses")
+        if command.fills and self._full and not self._wrote:
+            raise Refused(OUT_OF_MEMORY)
+        self._wrote = self._wrote or command.writes
+        try:
+            return command.run(self._data, words[1:])
+        except (ValueError, IndexError) as error:
+            raise Refused(f"ERR {name.decode()}: {error}") from error
+
+    def _publish(self, channel: bytes, text: bytes) -> int:
+        listeners = [connection for connection, subscribed in self._connections.items() if subscribed]
+        for connection in listeners:
+            self._reply(connection, [b"message", channel, text])
+        return len(listeners)
+
+    def _note(self, host: str, script: str, words: Sequence[bytes], reply: Reply) -> None:
+        if not isinstance(reply, list) or not reply:
+            return
+        if reply[0] in _REFUSALS:
+            self.refused[script, reply[0].decode()] += 1
+        elif script == "write":
+            prefix, _, generation, index, epoch, partition, start, to, *_ = (word.decode() for word in words[:9])
+            topic = prefix[prefix.index("{") + 1 : prefix.rindex("}")]
+            at, token = asyncio.get_running_loop().time(), (int(generation), int(index))
+            self.written.append(RangeWritten(at, host, topic, token, epoch, int(partition), int(start), int(to)))
