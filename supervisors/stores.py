@@ -106,6 +106,10 @@ class Stores:
         if name == LOG:
             await self.log.ensure([spec for topic in self._config.topics for spec in topic_specs(topic)])
 
+    async def widen(self, topic: TopicConfig, partitions: int) -> None:
+        """Have the log make the topic and those beside it with so many partitions. Raises `BackendError`."""
+        await self.log.ensure(topic_specs(evolve(topic, partitions=partitions)))
+
     def _store(self, name: str) -> Log | Coordination | Queue:
         stores: dict[str, Log | Coordination | Queue] = {LOG: self.log, COORDINATION: self.coordination}
         stores |= {queue_store(queue): store for queue, store in self._queues.items()}

@@ -234,6 +234,7 @@ def _relay(parts: Parts, topic: TopicConfig) -> SupervisorSpec:
             ttl=config.lock.ttl,
             lock_delay=config.lock.lock_delay,
             instance=parts.instance,
+            prepare=partial(stores.widen, topic),
             rank_delay=partial(Ranking(stores.coordination, parts.instance, RANK_STEP).delay, topic.name),
             term_spec=lambda term: ChildSpec("term", _term(parts, topic, term), restart=Restart.TEMPORARY),
         ),
@@ -273,14 +274,14 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
         ),
         grace=BRIEF,
     )
-    consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(topic.partitions)]
+    consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(term.partitions)]
     return _supervisor(
         parts.config,
         Strategy.REST_FOR_ONE,
         [
             limiter,
-            _connection(parts, topic, retry=False),
-            _connection(parts, topic, retry=True),
+            _connection(parts, topic, term),
+            _retry_connection(parts, topic),
             writer,
             marks,
             ChildSpec("partitions", _supervisor(parts.config, Strategy.DYNAMIC, consumers)),
@@ -308,12 +309,27 @@ def _ends_writer(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
     )
 
 
-def _connection(parts: Parts, topic: TopicConfig, *, retry: bool) -> ChildSpec:
+def _connection(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
     def start() -> KafkaConnection:
-        name = retry_topic(topic.name) if retry else topic.name
-        return KafkaConnection(topic=name, log=parts.stores.log, probe_interval=PROBE_INTERVAL, silence_limit=SILENCE_LIMIT)
+        return KafkaConnection(
+            topic=topic.name,
+            log=parts.stores.log,
+            probe_interval=PROBE_INTERVAL,
+            silence_limit=SILENCE_LIMIT,
+            partitions=term.partitions,
+            topic_lock=relay_path(topic.name, "topic_lock"),
+        )
 
-    return _term_actor("retry_connection" if retry else "kafka_connection", start, grace=TIDY)
+    return _term_actor("kafka_connection", start, grace=TIDY)
+
+
+def _retry_connection(parts: Parts, topic: TopicConfig) -> ChildSpec:
+    name, log = retry_topic(topic.name), parts.stores.log
+
+    def start() -> KafkaConnection:
+        return KafkaConnection(topic=name, log=log, probe_interval=PROBE_INTERVAL, silence_limit=SILENCE_LIMIT)
+
+    return _term_actor("retry_connection", start, grace=TIDY)
 
 
 def _consumer(topic: TopicConfig, term: Term, partition: int, retry: bool) -> ChildSpec:

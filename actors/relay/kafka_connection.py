@@ -11,7 +11,7 @@ from attrs import define, frozen
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
 from forebay.actors.exits import Exit
-from forebay.actors.relay.messages import BrokerGone, Missed, Progress, Pull, Pulled
+from forebay.actors.relay.messages import BrokerGone, Missed, MorePartitions, Progress, Pull, Pulled
 from forebay.actors.relay.replies import answer
 from forebay.actors.waiting import until
 from forebay.actors.within import within
@@ -53,12 +53,24 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
 
     Exits with `BrokerGone` when the log is `AWAY`, when a probe has had no answer for `silence_limit` seconds, or
     when a pull that could be answered has not been for as long: a client can stop consuming without a word (aiokafka
-    issues 983, 1154). Probes every `probe_interval` seconds.
+    issues 983, 1154). Probes every `probe_interval` seconds, and tells `topic_lock`, if there is one to tell, when a probe
+    finds more than `partitions`.
     """
 
-    def __init__(self, *, topic: str, log: Log, probe_interval: float, silence_limit: float) -> None:
+    def __init__(
+        self,
+        *,
+        topic: str,
+        log: Log,
+        probe_interval: float,
+        silence_limit: float,
+        partitions: int = 0,
+        topic_lock: str | None = None,
+    ) -> None:
         self._topic = topic
         self._log = log
+        self._partitions = partitions
+        self._topic_lock = topic_lock
         self._probe_interval = probe_interval
         self._silence_limit = silence_limit
         self._waiting: dict[int, Waiting] = {}
@@ -168,6 +180,8 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
             else:
                 answered = ctx.now()
                 self._look_for_stalled(answered, extents)
+                if self._topic_lock is not None and len(extents) > self._partitions:
+                    answer(ctx.lookup(self._topic_lock), MorePartitions(len(extents)))
 
     def _look_for_stalled(self, now: float, extents: Mapping[int, Extent]) -> None:
         for partition, waiting in self._waiting.items():

@@ -7,6 +7,7 @@ partition_consumer --Write---> redis_writer --BatchWritten | Rewind--> partition
 partition_consumer --CutAt---> redis_writer --Rewind--> partition_consumer
 partition_consumer --Progress> kafka_connection
 redis_writer, settled_marks --TermRefused--> topic_lock
+kafka_connection --MorePartitions--> topic_lock
 
 A consumer of the retry lane says the same, to the retry topic's connection; towards the writer its partition's number is
 that of `jobs.lanes.retry_mark`.
@@ -159,6 +160,13 @@ class Progress:
 
     partition: int
     next: int
+
+
+@frozen
+class MorePartitions:
+    """The log has so many partitions of the topic, and the term relays fewer."""
+
+    partitions: int
 
 
 @frozen

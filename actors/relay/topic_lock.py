@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
 from forebay.actors.exits import ActorError, Exit, Failed, Normal, Shutdown, SupervisorStopped, describe
 from forebay.actors.relay.campaign import WATCH, Campaign, Candidacy, Held, RankDelay, lock_key
-from forebay.actors.relay.messages import LockLost, QueueForgot, Term, TermRefused
+from forebay.actors.relay.messages import LockLost, MorePartitions, QueueForgot, Term, TermRefused
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.within import within
-from forebay.backends.errors import SessionGone, StaleToken, Unavailable
+from forebay.backends.errors import BackendError, SessionGone, StaleToken, Unavailable
 from forebay.backends.ports import Coordination, Queue, Token
 from forebay.config.values import Backoff
+from forebay.jobs.lanes import MAX_PARTITIONS
 
 TERM: Final = "term"
 """The id of the child that `term_spec` describes."""
@@ -46,7 +48,7 @@ class TrustEnds:
     """No renewal has succeeded for so long that another may hold the lock by now."""
 
 
-class TopicLock(Actor[TermRefused | TrustEnds]):
+class TopicLock(Actor[TermRefused | TrustEnds | MorePartitions]):
     """Waits for the lock, plants the fence, starts the term beside itself, and exits when it may hold the lock no longer.
 
     It trusts the lock until `min(ttl, lock_delay)` seconds after its last successful renewal was sent (`ttl` where there
@@ -54,6 +56,10 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
     `QueueForgot`; `TermEnded`, the only one that is a bug.
 
     `term_spec` makes the spec of a temporary child with id "term"; it is started anew for each incarnation of this actor.
+    A topic that turns out to have more than `partitions` in the log (another process is configured with more) is relayed
+    whole: `prepare` makes what lies beside it as large, and the term starts anew under the same lock. Noted as
+    `partitions_grown`; as `partitions_left`, once, when it cannot be done, which is then tried again.
+
     `rank_delay` says (in seconds) how long a free lock is left to the instances that should have it before this one.
     """
 
@@ -68,11 +74,14 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
         lock_delay: float,
         instance: str,
         term_spec: Callable[[Term], Any],
+        prepare: Callable[[int], Awaitable[None]],
         rank_delay: RankDelay = at_once,
         backoff: Backoff = RETRY,
     ) -> None:
         self._candidacy = Candidacy(topic, instance, ttl, lock_delay, rank_delay)
-        self._partitions = partitions
+        self._configured = self._partitions = partitions
+        self._prepare = prepare
+        self._left = False
         self._coordination = coordination
         self._queue = queue
         self._term_spec = term_spec
@@ -88,7 +97,12 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
         self._campaign = Campaign(ctx, self._coordination, self._candidacy, self._outage)
         ctx.run("term", self._hold(ctx))
 
-    async def on_message(self, ctx: Context, message: TermRefused | TrustEnds) -> None:  # noqa: ARG002 - it only decides
+    async def on_message(self, ctx: Context, message: TermRefused | TrustEnds | MorePartitions) -> None:
+        if isinstance(message, MorePartitions):
+            wanted = min(message.partitions, MAX_PARTITIONS)
+            if wanted > self._partitions and not ctx.running("grow"):
+                ctx.run("grow", self._grow(ctx, wanted))
+            return
         if isinstance(message, TrustEnds):
             raise LockLost(f"no renewal of the lock {self._key} succeeded for {self._trust:g} s")
         if message.token != self._token:
@@ -98,7 +112,7 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
         raise LockLost(message.why)
 
     async def on_stop(self, ctx: Context, exit_: Exit) -> None:
-        for task in ("term", "renew", "watch"):
+        for task in ("term", "renew", "watch", "grow"):
             ctx.cancel(task)
         session = self._campaign.session
         if session is None or not _harmless(exit_):
@@ -140,13 +154,32 @@ class TopicLock(Actor[TermRefused | TrustEnds]):
         exit_: Exit = Shutdown()
         try:
             while isinstance(exit_, Shutdown):
-                await ctx.supervisor.start_child(self._term_spec(term))
+                await ctx.supervisor.start_child(self._term_spec(evolve(term, partitions=self._partitions)))
                 exit_ = await ctx.supervisor.child_ended(TERM)
         except SupervisorStopped:
             return  # it has stopped the term; our stop comes next
         except ActorError as error:
             raise TermEnded(f"the term of topic {term.topic!r} did not start: {error}") from error
         raise TermEnded(f"the term of topic {term.topic!r} ended by itself: {describe(exit_)}")
+
+    # --- more partitions
+
+    async def _grow(self, ctx: Context, found: int) -> None:
+        """Relay so many partitions: the term is stopped, and `_preside` starts it anew with all of them."""
+        try:
+            await self._prepare(found)
+        except BackendError as error:
+            if not self._left:
+                advice = f"have the topics beside it made with {found} partitions"
+                ctx.note("partitions_left", from_=self._partitions, to=found, why=str(error), advice=advice)
+            self._left = True
+            return
+        gate = f"its gate fills only {self._configured}"
+        advice = f"set the topic's partitions to {found} in this process's configuration too: {gate}"
+        ctx.note("partitions_grown", from_=self._partitions, to=found, advice=advice)
+        self._partitions, self._left = found, False
+        with suppress(ActorError):  # the term has just ended, or all is being stopped: the next one has them
+            await ctx.supervisor.terminate_child(TERM)
 
     # --- generation
 

@@ -71,7 +71,7 @@ class Answer:
         return Record(self._topic, self._partition, self.next - 1, timestamp, b"", epoch=epoch, unreadable=why)
 
     def _batches(self) -> Iterator[tuple[Any | None, int]]:
-        """Yield each whole batch, None if it is damaged, and the epoch of the leader that took it; old formats do not say."""
+        """Yield each whole batch, None if it is damaged, and the epoch of its leader, which old formats do not say."""
         data, begin = self._data, 0
         while begin + _HEAD.size <= len(data):
             _, length, epoch, magic = _HEAD.unpack_from(data, begin)

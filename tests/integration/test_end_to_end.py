@@ -11,10 +11,14 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 import pytest
+from attrs import evolve
 
 from forebay import Incident, Registry, Runtime, Started
 from forebay.actors.relay.campaign import lock_key
 from forebay.actors.relay.messages import BrokerGone
+from forebay.backends.ports import Acks, NewRecord
+from forebay.jobs import JobPost, encode
+from forebay.supervisors.stores import topic_spec
 
 NUMBERS = count(1)
 
@@ -226,3 +230,13 @@ async def test_a_crash_behind_the_slots_interrupts_no_running_handler(place, rol
         await seen.of(2)
         gate.set()
         assert await seen.of(3) == [("long", b"begun"), ("meanwhile", b"{}"), ("long", b"ended")]
+
+
+async def test_jobs_of_partitions_that_were_added_later_are_relayed_and_run_without_a_restart(place):
+    """R1, R4: another process that is configured with more partitions makes them."""
+    async with running(place) as (runtime, seen, _):
+        (topic,) = runtime.config.topics
+        await runtime.log.ensure([topic_spec(evolve(topic, partitions=5))])
+        value, headers = encode(JobPost(type="echo", args=b"7"), id_="late", enqueued_at=0)
+        await runtime.log.append([NewRecord(place.topic, 4, value, headers=headers)], Acks.LEADER)
+        assert await seen.of(1) == [("late", b"7")]

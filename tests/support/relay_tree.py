@@ -53,6 +53,12 @@ def consumer(partition, lane="partition"):
     return f"{RELAY}/term/partitions/{lane}_consumer[{partition}]"
 
 
+def specs(partitions):
+    """The topic and those beside it."""
+    topic, retry = (TopicSpec(name, partitions, 1e9, 1 << 24) for name in (TOPIC, retry_topic(TOPIC)))
+    return [topic, retry, snapshots_spec(topic), ends_spec(topic)]
+
+
 class RecordedQueue(Flaky):
     """The one queue of all instances; keeps every write that took effect: token, partition, start, to, outcome.
 
@@ -96,8 +102,7 @@ class Services:
 
     async def start(self):
         await self.embedded.start()
-        specs = [TopicSpec(name, self.partitions, 1e9, 1 << 24) for name in (TOPIC, retry_topic(TOPIC))]
-        await self.log.ensure([*specs, snapshots_spec(specs[0]), ends_spec(specs[0])])
+        await self.log.ensure(specs(self.partitions))
 
     async def post(self, count, partition=None):
         """Append jobs; their ids are their numbers."""
@@ -195,6 +200,8 @@ class Instance:
 
     def __init__(self, services, name="a", seed=0, **options):
         self.services, self.name = services, name
+        self.partitions = services.partitions  # as this process is configured
+        self.prepare_fails = False
         self.options = {"ttl": 10.0, "lock_delay": 5.0, "rate": None, "batch": 50, "intensity": Intensity()} | options
         random = Random(f"{seed}:{name}")
         self.log = Flaky(services.log, Faults(random))
@@ -219,7 +226,7 @@ class Instance:
     def _lock(self):
         return TopicLock(
             topic=TOPIC,
-            partitions=self.services.partitions,
+            partitions=self.partitions,
             coordination=self.coordination,
             queue=self.queue,
             ttl=self.options["ttl"],
@@ -227,7 +234,13 @@ class Instance:
             instance=self.name,
             rank_delay=self.rank_delay,
             term_spec=self._term,
+            prepare=self._prepare,
         )
+
+    async def _prepare(self, partitions):
+        if self.prepare_fails:
+            raise BackendError("not today")
+        await self.log.ensure(specs(partitions))
 
     async def rank_delay(self):
         return 0.0 if self.name == "a" else self.options.get("rank_delay", 0.0)
@@ -249,7 +262,14 @@ class Instance:
             ),
             ChildSpec(
                 "kafka_connection",
-                lambda: KafkaConnection(topic=TOPIC, log=self.log, probe_interval=1.0, silence_limit=10.0),
+                lambda: KafkaConnection(
+                    topic=TOPIC,
+                    log=self.log,
+                    probe_interval=1.0,
+                    silence_limit=10.0,
+                    partitions=term.partitions,
+                    topic_lock=LOCK,
+                ),
                 limits=LIMITS,
             ),
             ChildSpec(

@@ -49,6 +49,7 @@ class Member:
             ttl=TTL,
             lock_delay=LOCK_DELAY,
             instance=self.name,
+            prepare=None,  # its term has no connection that would find more partitions
             rank_delay=partial(Ranking(self.coordination, self.name, STEP).delay, topic),
             term_spec=lambda _: ChildSpec("term", SupervisorSpec(children=()), restart=Restart.TEMPORARY),
         )
