@@ -23,7 +23,7 @@ MIN_INSYNC: Final = 2
 """What a topic needs at least, and no unclean leader election, for `Acks.ALL` to survive the loss of a broker (row G4)."""
 
 _BACKOFF: Final = 0.1  # seconds
-_UNCLEAN: Final = "unclean.leader.election.enable"
+UNCLEAN: Final = "unclean.leader.election.enable"
 _INSYNC: Final = "min.insync.replicas"
 _LONGEST: Final = "max.message.bytes"
 _CLEANUP: Final = "cleanup.policy"
@@ -50,8 +50,8 @@ class Found:
     def lacks(self, insync: int = MIN_INSYNC) -> list[str]:
         """Return what keeps `Acks.ALL` from being true here, with so many replicas at least; nothing if it is."""
         wrong = []
-        if self.settings[_UNCLEAN] != "false":
-            wrong.append(f"{_UNCLEAN} must be false for acks: all")
+        if self.settings[UNCLEAN] != "false":
+            wrong.append(f"{UNCLEAN} must be false for acks: all")
         if self.insync < insync:
             wrong.append(f"{_INSYNC} is {self.insync} and must be {insync} or more for acks: all")
         if self.replicas < REPLICAS:
@@ -79,7 +79,7 @@ async def ensure(cluster: Cluster, topics: Sequence[TopicSpec]) -> Mapping[str, 
         missing = [spec for spec in topics if not cluster.known(spec.name)]
         await _check(cluster, there)
         for spec in missing:
-            _check_brokers(cluster, spec)
+            check_brokers(cluster.brokers, spec)
         await _create(cluster, missing)
         await _extend(cluster, [spec for spec in there if cluster.known(spec.name) < spec.partitions])
         await _settled(cluster, topics)
@@ -92,7 +92,7 @@ def settings(spec: TopicSpec, replicas: int) -> Mapping[str, str]:
     return kept | {
         "retention.ms": str(int(spec.retention * 1000)),
         _LONGEST: str(longest(spec)),
-        _UNCLEAN: "false",
+        UNCLEAN: "false",
         _INSYNC: str(spec.min_insync if replicas >= spec.replication else 1),
         "message.timestamp.type": "LogAppendTime",
     }
@@ -150,14 +150,9 @@ def _ready(cluster: Cluster, spec: TopicSpec) -> bool:
 
 async def _check(cluster: Cluster, topics: Sequence[TopicSpec]) -> None:
     for spec in topics:
-        have = cluster.known(spec.name)
-        if have > spec.partitions:
-            raise BackendError(
-                f"topic {spec.name!r} has {have} partitions and {spec.partitions} are asked for: a topic never loses "
-                f"partitions; set its partitions to {have} or more"
-            )
+        check_partitions(cluster.known(spec.name), spec)
     for topic, found in (await _look(cluster, topics)).items():
-        _check_found(next(spec for spec in topics if spec.name == topic), found)
+        check_found(next(spec for spec in topics if spec.name == topic), found)
 
 
 async def _look(cluster: Cluster, topics: Sequence[TopicSpec]) -> Mapping[str, Found]:
@@ -177,7 +172,7 @@ async def _look(cluster: Cluster, topics: Sequence[TopicSpec]) -> Mapping[str, F
 
 
 async def _describe(cluster: Cluster, topics: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-    names = [_UNCLEAN, _INSYNC, _LONGEST, _CLEANUP]
+    names = [UNCLEAN, _INSYNC, _LONGEST, _CLEANUP]
     request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, topic, names) for topic in topics])
     response: Any = await cluster.ask(request)
     found = {}
@@ -199,7 +194,17 @@ async def _replicas(cluster: Cluster, topics: Sequence[str]) -> Mapping[str, int
     return {topic: min(len(partition["replicas"]) for partition in found[topic]) for topic in topics}
 
 
-def _check_found(spec: TopicSpec, found: Found) -> None:
+def check_partitions(have: int, spec: TopicSpec) -> None:
+    """Raise `BackendError` if the topic would have to lose partitions."""
+    if have > spec.partitions:
+        raise BackendError(
+            f"topic {spec.name!r} has {have} partitions and {spec.partitions} are asked for: a topic never loses "
+            f"partitions; set its partitions to {have} or more"
+        )
+
+
+def check_found(spec: TopicSpec, found: Found) -> None:
+    """Raise `BackendError` if the topic as it is cannot do what is asked."""
     wrong = []
     if (have := int(found.settings[_LONGEST])) < longest(spec):
         wrong.append(f"{_LONGEST} is {have} and must be {longest(spec)} or more")
@@ -211,9 +216,10 @@ def _check_found(spec: TopicSpec, found: Found) -> None:
         raise BackendError(f"topic {spec.name!r} in Kafka: {'; '.join(wrong)}. Alter the topic, or what is asked of it")
 
 
-def _check_brokers(cluster: Cluster, spec: TopicSpec) -> None:
-    if spec.acks is Acks.ALL and cluster.brokers < REPLICAS:
+def check_brokers(brokers: int, spec: TopicSpec) -> None:
+    """Raise `BackendError` if a new topic could not do what is asked on so many brokers."""
+    if spec.acks is Acks.ALL and brokers < REPLICAS:
         raise BackendError(
-            f"topic {spec.name!r} has acks: all, which needs {REPLICAS} brokers, and there are {cluster.brokers}; "
+            f"topic {spec.name!r} has acks: all, which needs {REPLICAS} brokers, and there are {brokers}; "
             f"add brokers, or set acks: leader"
         )

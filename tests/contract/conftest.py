@@ -1,11 +1,19 @@
-"""One site per adapter and test: `site` is parametrised by the module's `ADAPTERS`."""
+"""One site per adapter and test: `site` is parametrised by the module's `ADAPTERS`. Simulated ones get a virtual loop."""
 
 import pytest
+
+from forebay.scenarios.loop import loop_factory
+
+LOOP = "_asyncio_loop_factory"  # pytest-asyncio's own hook chooses a loop for a test before it has its parameters
 
 
 def pytest_generate_tests(metafunc):
     if "site" in metafunc.fixturenames:
-        metafunc.parametrize("opener", metafunc.module.ADAPTERS.values(), ids=metafunc.module.ADAPTERS)
+        adapters = metafunc.module.ADAPTERS
+        virtual = loop_factory()
+        values = [(opener, virtual if getattr(opener, "virtual", False) else None) for opener in adapters.values()]
+        metafunc.fixturenames.append(LOOP)
+        metafunc.parametrize(("opener", LOOP), values, ids=adapters, indirect=[LOOP], scope="function")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from support.consul_sites import CONSUL_COORDINATIONS
 from support.inline import InlineEmbedded
 from support.kafka_sites import KAFKA_LOGS
 from support.redis_sites import open_queue, redis_process
+from support.simulated_sites import SIMULATED_COORDINATIONS, SIMULATED_LOGS
 
 from forebay.backends.ports import Clock, Coordination, Log, Queue
 from forebay.backends.redis import RedisQueue
@@ -148,10 +149,14 @@ def both(pick: Callable[[Embedded], P]) -> Mapping[str, Opener[P]]:
     return {"sqlite": sqlite_site(pick), "inline": sqlite_site(pick, InlineSite)}
 
 
-LOGS: Mapping[str, Opener[Log]] = {**both(lambda embedded: embedded.log), **KAFKA_LOGS}
+LOGS: Mapping[str, Opener[Log]] = {**both(lambda embedded: embedded.log), **KAFKA_LOGS, **SIMULATED_LOGS}
 QUEUES: Mapping[str, Opener[Queue]] = {
     **both(lambda embedded: embedded.queue("main")),
     "redis": redis_site,
     "sim": sim_redis_site,
 }
-COORDINATIONS: Mapping[str, Opener[Coordination]] = {**both(lambda embedded: embedded.coordination), **CONSUL_COORDINATIONS}
+COORDINATIONS: Mapping[str, Opener[Coordination]] = {
+    **both(lambda embedded: embedded.coordination),
+    **CONSUL_COORDINATIONS,
+    **SIMULATED_COORDINATIONS,
+}
