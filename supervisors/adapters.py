@@ -16,16 +16,19 @@ from attrs import frozen
 from forebay.backends.ports import Clock, Coordination, Log, Queue
 from forebay.backends.sqlite import Embedded
 from forebay.backends.sqlite.embedded import FolderLock
-from forebay.config import StoreUrl
+from forebay.config import LockConfig, StoreUrl
 
 
 @frozen
 class Means:
-    """What adapters are made with. `embedded` opens the stores of the data folder, the same each time."""
+    """What adapters are made with. `embedded` opens the stores of the data folder, the same each time; `lock` is what they
+    are asked to keep.
+    """
 
     clock: Clock
     random: Random
     embedded: Callable[[], Embedded]
+    lock: LockConfig
 
 
 def _kafka(url: StoreUrl, means: Means) -> Log:
@@ -34,10 +37,10 @@ def _kafka(url: StoreUrl, means: Means) -> Log:
     return KafkaLog(url.address, means.clock)
 
 
-def _consul(url: StoreUrl, _: Means) -> Coordination:
+def _consul(url: StoreUrl, means: Means) -> Coordination:
     from forebay.backends.consul import ConsulCoordination  # noqa: PLC0415 - see above
 
-    return ConsulCoordination(url.text)
+    return ConsulCoordination(url.text, admits=(means.lock.ttl, means.lock.lock_delay))
 
 
 def _redis(_: str, url: StoreUrl, means: Means) -> Queue:

@@ -75,7 +75,7 @@ class Stores:
         urls = self._urls()
         if not any(url.embedded for url in urls.values()):
             self._closing.callback(self._adapters.occupy(self._config.data))
-        means = Means(self._clock, self._random, self._open_embedded)
+        means = Means(self._clock, self._random, self._open_embedded, self._config.lock)
         adapters = self._adapters
         self.coordination = adapters.coordinations[urls[COORDINATION].scheme](urls[COORDINATION], means)
         self._queues = {

@@ -30,9 +30,20 @@ def list_limits(config: Path | None, data: Path | None) -> None:
         click.echo(_line(topic, limit))
 
 
+def _rate(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """The rate as it was written. Raises `click.BadParameter`."""
+    from forebay.config.units import parse_rate  # noqa: PLC0415 - help must not wait for it
+
+    try:
+        parse_rate(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from error
+    return value
+
+
 @limits.command("set")
 @click.argument("topic")
-@click.argument("rate")
+@click.argument("rate", callback=_rate)
 @of_running
 def set_limit(topic: str, rate: str, config: Path | None, data: Path | None) -> None:
     """Let TOPIC move at most RATE, like 5000/s, 100/m or 20/h; ends a pause."""

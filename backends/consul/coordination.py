@@ -30,16 +30,18 @@ PROBE: Final = "forebay/probe"
 
 class ConsulCoordination:
     """Locks and watched values of the Consul behind the agent that `url` names (see `address`). Each call ends within
-    `timeout` seconds, a watch so many after its wait.
+    `timeout` seconds, a watch so many after its wait. `start` makes sure that sessions of the TTL and lock delay (seconds)
+    in `admits` can be had: the TTLs that are taken are a setting of the agents.
 
     Reads are consistent: the leader gives them, after it has made sure that it is one. Writes are sent once.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 10.0, admits: tuple[float, float] | None = None) -> None:
         address = parse(url)
         self._connection = Connection(address)
         self._token, self._dc = address.token, address.dc
         self._timeout = timeout
+        self._admits = admits
         self._agent = self._within(timeout)
         self._sessions = Consul.Session(self._agent)
         self._keys = Consul.KV(self._agent)
@@ -47,13 +49,17 @@ class ConsulCoordination:
         self._renewals: dict[str, float] = {}
 
     async def start(self) -> None:
-        """Connect, and read once. Raises `Unavailable`, or `BackendError` for no Consul; nothing is left open then."""
+        """Connect, and read once. Raises `Unavailable`, or `BackendError` for no Consul, or for one that refuses the sessions
+        that are wanted; nothing is left open then.
+        """
         if self._connection.is_open:
             return
         self._connection.open()
         opened = False
         try:
             await self.get(PROBE)
+            if self._admits is not None:
+                await self.destroy_session(await self.create_session(PROBE, *self._admits))
             opened = True
         finally:
             if not opened:

@@ -22,7 +22,7 @@ def refusal(method: str, status: int, text: str, where: str) -> BackendError:
         return SessionGone(f"the session has ended at {said}; create a new one and acquire again")
     if "Session TTL" in text:
         return BackendError(
-            f"Consul refuses a session at {said}; set lock.ttl to what it takes (10s and more, or its session_ttl_min)"
+            f"Consul refuses a session at {said}; set lock.ttl to between 10s (or its session_ttl_min) and 24h"
         )
     if status == 429 or any(sign in text for sign in NOT_NOW):
         return Unavailable(f"Consul does not serve now at {said}")

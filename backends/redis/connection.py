@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from forebay.backends.errors import Unavailable
@@ -122,7 +122,7 @@ class Connection:
             if is_replica(error):  # the name may lead to the primary when it is looked up again
                 await connection.disconnect()
             raise
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        except (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError) as error:
             await connection.disconnect(nowait=True)
             raise no_answer(error, self.where) from error
 

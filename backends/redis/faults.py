@@ -9,6 +9,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,  # noqa: A004 - redis' own, which is no OSError
+    InvalidResponse,
     MaxConnectionsError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -56,6 +57,8 @@ def not_connected(error: RedisError | OSError, where: str) -> BackendError:
         full = isinstance(error, MaxConnectionsError)
         reason = "all connections are in use" if full else str(error) or type(error).__name__
         return Unavailable(f"{where} cannot be reached: {reason}")
+    if isinstance(error, InvalidResponse):
+        return BackendError(f"what answers at {where} is no Redis ({error}); check host and port in the queue's url")
     return refusal(error, where)
 
 

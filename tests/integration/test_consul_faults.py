@@ -310,6 +310,24 @@ async def test_a_ttl_that_the_agent_does_not_admit_is_refused_with_the_setting_t
         assert not isinstance(refused.value, Unavailable), "waiting does not help"
 
 
+@pytest.mark.parametrize(("ttl", "lock_delay", "setting"), [(SHORT / 2, 0.0, "lock.ttl"), (10.0, 61.0, "lock.lock_delay")])
+async def test_what_it_would_not_admit_of_the_lock_is_refused_when_it_is_opened(agent, ttl, lock_delay, setting):
+    coordination = ConsulCoordination(agent.url, admits=(ttl, lock_delay))
+    with pytest.raises(BackendError, match=setting) as refused:
+        await coordination.start()
+    assert not isinstance(refused.value, Unavailable)
+    with pytest.raises(Unavailable):
+        await coordination.get("k")
+
+
+async def test_the_session_that_tries_the_lock_out_when_it_is_opened_does_not_stay(agent):
+    before = sessions(agent)
+    coordination = ConsulCoordination(agent.url, admits=(SHORT, 5.0))
+    await coordination.start()
+    assert sessions(agent) == before
+    await coordination.stop()
+
+
 async def test_a_lock_delay_that_consul_would_shorten_is_refused_with_the_setting_to_change(coordination):
     with pytest.raises(BackendError, match=r"lock\.lock_delay"):
         await coordination.create_session("s", 10, 61)

@@ -267,6 +267,11 @@ async def test_a_store_that_is_not_as_configured_is_refused_at_the_start(configu
         await Process(configured()).runtime.start()
 
 
+async def test_a_ttl_that_consul_does_not_admit_is_refused_at_the_start(configured):
+    with pytest.raises(RuntimeStartFailed, match=r"set lock\.ttl to between 10s"):
+        await Process(configured(lock={"ttl": "300ms"})).runtime.start()
+
+
 async def test_a_queue_found_to_evict_when_it_is_back_is_parked_and_opened_once_it_is_put_right(configured, redis_servers):
     """Q4: jobs would be dropped there; everything else goes on meanwhile."""
     async with Proxy(redis_servers.other.port) as way, redis_servers.other.client() as admin:

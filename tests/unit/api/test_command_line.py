@@ -143,3 +143,10 @@ def test_help_loads_neither_the_runtime_nor_any_client_library():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stderr.split() == []
     assert "demo" in run.stdout
+
+
+@pytest.mark.parametrize("rate", ["5", "fast", "5000 per s", "5/d"])
+def test_a_rate_that_is_none_is_told_by_its_argument_and_no_runtime_is_asked(forebay, tmp_path, rate):
+    run = forebay("limits", "set", "jobs", rate, "--data", str(tmp_path))
+    assert run.exit_code == 2
+    assert f"Invalid value for 'RATE': {rate!r}: write a rate like 5000/s, 100/m or 20/h" in run.output

@@ -1,11 +1,16 @@
 """Redis' refusals as our errors, in the words of each version (R2, R5)."""
 
+import asyncio
+from random import Random
+
 import pytest
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from forebay.backends.errors import BackendError, Full, Unavailable
+from forebay.backends.redis import RedisQueue
 from forebay.backends.redis.faults import is_replica, refusal
 
+PAGE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 BEFORE_7 = "ERR Error running script (call to f_617a3259215a668e): @user_script:12: @user_script: 12: -{}"
 SINCE_7 = "{} script: 617a3259215a668e, on @user_script:12."
 REPLICA = "READONLY You can't write against a read only replica."
@@ -50,3 +55,23 @@ def test_a_script_that_breaks_off_by_itself_is_an_answer():
     assert isinstance(error, BackendError)
     assert not isinstance(error, Unavailable)
     assert not is_replica(broken)
+
+
+async def test_what_is_no_redis_is_told_with_its_place_and_the_setting_to_change():
+    async def answer(reader, writer):
+        await reader.read(1)
+        writer.write(PAGE)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        queue = RedisQueue(f"redis://:secret@{where}", Random(1))
+        with pytest.raises(BackendError) as refused:
+            await queue.start()
+        await queue.stop()
+    assert not isinstance(refused.value, Unavailable)
+    assert where in str(refused.value)
+    assert "no Redis" in str(refused.value)
+    assert "the queue's url" in str(refused.value)
+    assert "secret" not in str(refused.value)
