@@ -92,7 +92,7 @@ CONSOLE: Final = "/console/http_server"
 BRIEF: Final = 0.2
 """Seconds of grace for a role that has nothing to finish."""
 TIDY: Final = 2.0
-"""Seconds of grace for a role that hands something back: flushes, commits, releases."""
+"""Seconds of grace for a role that hands something back: flushes, commits, releases, closes a connection."""
 
 
 BATCH: Final = 500
@@ -154,7 +154,7 @@ def _stores(parts: Parts) -> SupervisorSpec:
     openers = [opener(name) for name in parts.stores.remote]
     supervision = parts.config.supervision
     return SupervisorSpec(
-        strategy=Strategy.ONE_FOR_ONE,
+        strategy=Strategy.DYNAMIC,
         children=openers,
         intensity=supervision.intensity,
         backoff=OPEN,
@@ -272,7 +272,7 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
         lambda: SettledMarks(
             term=term, queue=stores.queue(topic.name), log=stores.log, topic_lock=relay_path(topic.name, "topic_lock")
         ),
-        grace=BRIEF,
+        grace=TIDY,
     )
     consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(term.partitions)]
     return _supervisor(
@@ -296,7 +296,7 @@ def _retention_watch(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
     return _term_actor(
         "retention_watch",
         lambda: RetentionWatch(term=term, queue=queue, log=log, retention=topic.retention),
-        grace=BRIEF,
+        grace=TIDY,
     )
 
 
@@ -305,7 +305,7 @@ def _ends_writer(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
     return _term_actor(
         "ends_writer",
         lambda: EndsWriter(term=term, queue=queue, log=log, topic_lock=relay_path(topic.name, "topic_lock")),
-        grace=BRIEF,
+        grace=TIDY,
     )
 
 

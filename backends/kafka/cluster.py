@@ -117,6 +117,15 @@ class Cluster:
         if not answered:
             raise Unavailable(f"{doing}: no broker answers; check that they run and can be reached")
 
+    async def refresh_topic(self, topic: str) -> None:
+        """As `refresh`, for who cares about one topic: with hundreds of partitions the others are most of the answer."""
+        try:
+            found = await self.ask(MetadataRequest([topic], allow_auto_topic_creation=False))
+        except (errors.KafkaError, Unavailable):  # another broker may answer
+            await self.refresh()
+        else:
+            self.client.cluster.update_metadata(found)
+
     async def _ask(self) -> bool:
         answered: bool = await self.client.force_metadata_update()
         return answered

@@ -77,7 +77,7 @@ class KafkaLogConnection:
 
     async def extents(self) -> Mapping[int, Extent]:
         """The extent of every partition; `Unavailable` if one of them has no leader for the length of the timeout."""
-        await self._cluster.refresh()
+        await self._cluster.refresh_topic(self._topic)
         partitions = await self._cluster.partitions(self._topic)
         return await extents_of(self._cluster, self._topic, range(partitions))
 

@@ -34,9 +34,7 @@ CLUSTER: Final[Mapping[str, object]] = {
     "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
     "offsets.topic.num.partitions": 4,
-    "offsets.topic.replication.factor": 3,
     "transaction.state.log.num.partitions": 4,
-    "transaction.state.log.replication.factor": 3,
     "group.initial.rebalance.delay.ms": 0,
     # a dead broker is noticed in seconds, and not in the time that two busy cores may take from a live one
     "broker.heartbeat.interval.ms": 1_000,
@@ -47,12 +45,14 @@ CLUSTER: Final[Mapping[str, object]] = {
     "num.network.threads": 2,
     "num.io.threads": 4,
 }
+COPIES: Final = ("offsets.topic.replication.factor", "transaction.state.log.replication.factor")
 
 
 class _Node(Server):
     """What controller and brokers share: the command, and the mark that says to which cluster a folder belongs."""
 
     node_id: int
+    brokers: int
 
     @property
     def data(self) -> Path:
@@ -70,7 +70,8 @@ class _Node(Server):
 
     async def prepare(self) -> None:
         """Write its properties, and format its folder if that is empty."""
-        properties = {**CLUSTER, **self.properties()}
+        copies = dict.fromkeys(COPIES, min(3, self.brokers))
+        properties = {**CLUSTER, **copies, **self.properties()}
         text = "".join(f"{key}={value}\n" for key, value in properties.items())
         (self.folder / "server.properties").write_text(text)
         if not (self.data / "meta.properties").exists():
@@ -86,10 +87,15 @@ class KafkaController(_Node):
 
     node_id = CONTROLLER_ID
 
+    def __init__(self, program: Program, state: State, *, brokers: int, detached: bool) -> None:
+        super().__init__(CONTROLLER, program, state, detached=detached)
+        self.brokers = brokers
+
     def properties(self) -> dict[str, object]:
         """A controller and nothing else."""
-        roles = {"process.roles": "controller", "listeners": f"CONTROLLER://{self.address}", "default.replication.factor": 3}
-        return {**super().properties(), **roles}
+        copies = min(3, self.brokers)
+        roles = {"process.roles": "controller", "listeners": f"CONTROLLER://{self.address}"}
+        return {**super().properties(), **roles, "default.replication.factor": copies}
 
     async def format(self, cluster: str) -> None:
         """By Kafka's own tool: it writes which features a new cluster has."""
@@ -110,9 +116,10 @@ class KafkaController(_Node):
 class KafkaBroker(_Node):
     """A broker in a rack."""
 
-    def __init__(self, node_id: int, program: Program, state: State, *, detached: bool) -> None:
+    def __init__(self, node_id: int, program: Program, state: State, *, brokers: int, detached: bool) -> None:
         super().__init__(f"kafka-{node_id}", program, state, detached=detached)
         self.node_id = node_id
+        self.brokers = brokers
         self.rack = RACKS[node_id]
 
     def properties(self) -> dict[str, object]:
@@ -182,10 +189,12 @@ class KafkaCluster:
         raise ServerFailed(f"the brokers {sorted(running)} do not all know each other after {START:.0f} s; see their logs")
 
 
-def kafka_cluster(program: Program, state: State, *, detached: bool) -> KafkaCluster:
-    """Return the cluster; nothing is started."""
-    brokers = {number: KafkaBroker(number, program, state, detached=detached) for number in RACKS}
-    return KafkaCluster(KafkaController(CONTROLLER, program, state, detached=detached), brokers)
+def kafka_cluster(program: Program, state: State, *, brokers: int, detached: bool) -> KafkaCluster:
+    """Return the cluster, with the first so many brokers; nothing is started."""
+    nodes = {
+        number: KafkaBroker(number, program, state, brokers=brokers, detached=detached) for number in list(RACKS)[:brokers]
+    }
+    return KafkaCluster(KafkaController(program, state, brokers=brokers, detached=detached), nodes)
 
 
 def cluster_id(folder: Path) -> str:

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from forebay.scenarios.servers.cache import locked
 from forebay.scenarios.servers.consul_server import PARTS, ConsulServer
-from forebay.scenarios.servers.kafka_cluster import CONTROLLER, KafkaCluster, kafka_cluster
+from forebay.scenarios.servers.kafka_cluster import CONTROLLER, RACKS, KafkaCluster, kafka_cluster
 from forebay.scenarios.servers.process import Process
 from forebay.scenarios.servers.program import Program
 from forebay.scenarios.servers.redis_server import RedisServers, redis_servers
@@ -31,15 +31,21 @@ class Servers:
     kills all at the end.
     """
 
-    def __init__(self, data: Path, programs: Mapping[str, Program], *, detached: bool = False) -> None:
-        """Choose ports for servers that have none yet. Raises `ValueError` if the folder's state is damaged, `OSError`."""
+    def __init__(
+        self, data: Path, programs: Mapping[str, Program], *, brokers: int = len(RACKS), detached: bool = False
+    ) -> None:
+        """Choose ports for servers that have none yet; of Kafka there are so many `brokers`, 1 to 4.
+
+        Raises `ValueError` if the folder's state is damaged, `OSError`.
+        """
         self.data = data.absolute()
         self.data.mkdir(parents=True, exist_ok=True)
         self._state = State.of(self.data)
         state = self._state
         self._redis = redis_servers(programs["redis"], state, detached=detached) if "redis" in programs else None
         self._consul = ConsulServer("consul", programs["consul"], state, detached=detached) if "consul" in programs else None
-        self._kafka = kafka_cluster(programs["kafka"], state, detached=detached) if "kafka" in programs else None
+        kafka = programs.get("kafka")
+        self._kafka = None if kafka is None else kafka_cluster(kafka, state, brokers=brokers, detached=detached)
         state.give_ports([*(server.name for server in self), *(PARTS[1:] if "consul" in programs else ())])
         state.save()
 

@@ -39,8 +39,8 @@ async def redis(tmp_path_factory):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(tmp_path_factory, kafka_cluster, consul_server, redis):
-    services = Services(kafka_cluster.url, consul_server.port, {"main": redis.main.port})
+async def fleet(tmp_path_factory, kafka_broker, consul_server, redis):
+    services = Services(kafka_broker.url, consul_server.port, {"main": redis.main.port})
     settings = {**SETTINGS, "topics": [{"name": TOPIC, "partitions": PARTITIONS}]}
     async with Fleet(tmp_path_factory.mktemp("fleet"), services, settings, {"one": {}, "two": {}}) as fleet:
         yield fleet

@@ -34,8 +34,8 @@ async def redis(tmp_path_factory):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(tmp_path_factory, kafka_cluster, consul_server, redis):
-    services = Services(kafka_cluster.url, consul_server.port, {"main": redis.main.port, "other": redis.other.port})
+async def fleet(tmp_path_factory, kafka_broker, consul_server, redis):
+    services = Services(kafka_broker.url, consul_server.port, {"main": redis.main.port, "other": redis.other.port})
     topics = [{"name": name, "partitions": 4, "queue": queue} for name, queue in QUEUES.items()]
     members = {"one": {"workers": False}, "two": {"workers": False}, "workers": {"gate": False}}
     settings = {**SETTINGS, "workers": {**WORKERS, "slots": 100}, "topics": topics}

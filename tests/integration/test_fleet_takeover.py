@@ -39,8 +39,8 @@ async def redis(tmp_path_factory):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(tmp_path_factory, kafka_cluster, consul_server, redis):
-    services = Services(kafka_cluster.url, consul_server.port, {"main": redis.main.port, "other": redis.other.port})
+async def fleet(tmp_path_factory, kafka_broker, consul_server, redis):
+    services = Services(kafka_broker.url, consul_server.port, {"main": redis.main.port, "other": redis.other.port})
     queues = ["main", "other"]
     topics = [{"name": name, "partitions": 8, "queue": queues[n % 2]} for n, name in enumerate(TOPICS)]
     members = {"one": {}, "two": {}, "three": {}}

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from support.services import require
@@ -23,9 +24,9 @@ async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 
 
 
 @contextmanager
-def running(kind: str, factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def running(kind: str, factory: pytest.TempPathFactory, **options: Any) -> Iterator[Servers]:
     """The servers of one kind. They have a loop of their own to start and stop on, and belong to no test's loop."""
-    servers = Servers(factory.mktemp(kind), {kind: require(kind)})
+    servers = Servers(factory.mktemp(kind), {kind: require(kind)}, **options)
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         try:
             runner.run(servers.start())
@@ -49,4 +50,11 @@ def consul_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulSe
 @pytest.fixture(scope="session")
 def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     with running("kafka", tmp_path_factory) as servers:
+        yield servers.kafka
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """A cluster of one broker, for faults of everything else: four cost more than all that is tested together."""
+    with running("kafka", tmp_path_factory, brokers=1) as servers:
         yield servers.kafka
