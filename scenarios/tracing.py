@@ -11,8 +11,8 @@ from forebay.scenarios.trace import Trace
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 
 
-def attach(events: EventStream, trace: Trace) -> Callable[[], None]:
-    """Write each event of a runtime into `trace` from now on; return what ends that.
+def attach(events: EventStream, trace: Trace, place: str = "") -> Callable[[], None]:
+    """Write each event of a runtime into `trace` from now on; return what ends that. `place` is put before the paths.
 
     An entry's detail is the event's, without memory addresses: an error's text may hold one, and two equal runs would then
     look different.
@@ -20,7 +20,7 @@ def attach(events: EventStream, trace: Trace) -> Callable[[], None]:
 
     def write(event: Event) -> None:
         detail = _ADDRESS.sub("at ...", event.detail())
-        trace.add(event.path, event.incarnation, type(event).__name__, detail or None)
+        trace.add(place + event.path, event.incarnation, type(event).__name__, detail or None)
 
     events.listen(write)
     return lambda: events.unlisten(write)

@@ -15,23 +15,25 @@ R = TypeVar("R", bound=Runtime)
 
 
 class Host(Generic[R]):
-    """A machine by name. `boot` makes the runtime of each life; it is called in the new process, with this host.
+    """A machine by name. `boot` makes the runtime of each life; it is called in the new process. `note` is told what became
+    of the host: `Started`, `Paused`, `Resumed`, `Skewed`, and `Ended` for every end of a process.
 
-    All verbs are for those outside: a test, a scenario.
+    All verbs are for those outside: a test, a scenario. They return whether there was something to do.
     """
 
-    def __init__(self, name: str, boot: Callable[[Host[R]], R]) -> None:
+    def __init__(self, name: str, boot: Callable[[Host[R]], R], note: Callable[[Host[R], str], None]) -> None:
         self.name = name
         self.lives = 0
         self._loop = running_loop()
         self.clock = VirtualClock(self._loop.time)
         self._boot = boot
+        self._note = note
         self._process: Process | None = None
         self._runtime: R | None = None
 
     @property
     def being(self) -> Being:
-        """How its process is: DEAD before the first start, and when the runtime has given up."""
+        """How its process is; DEAD before the first start."""
         return Being.DEAD if self._process is None else self._process.being
 
     @property
@@ -41,21 +43,23 @@ class Host(Generic[R]):
             raise HostGone(f"{self.name} was never started")
         return self._runtime
 
-    async def start(self) -> None:
+    async def start(self) -> bool:
         """Begin a new life and return when its whole tree has started; what it raises is `Runtime.start`'s, and the life is
-        over then. Raises `RuntimeError` while one lives.
+        over then. False while one lives.
         """
         if self.being is not Being.DEAD:
-            raise RuntimeError(f"{self.name} runs already; kill or terminate it first")
+            return False
         self.lives += 1
-        process = self._process = Process(self._loop, self.name, self.lives)
+        self._process = Process(self._loop, self.name, self.lives)
+        self._note(self, "Started")
         started = False
         try:
-            await process.run(self._begin)
+            await self._process.run(self._begin)
             started = True
         finally:
             if not started:
-                process.kill()
+                self.kill()
+        return True
 
     async def _begin(self) -> None:
         self._runtime = self._boot(self)
@@ -67,31 +71,35 @@ class Host(Generic[R]):
             raise HostGone(f"{self.name} was never started")
         return await self._process.run(act)
 
-    def kill(self) -> None:
-        """End the process as `kill -9` does. Without effect on a dead one."""
-        if self._process is not None:
-            self._process.kill()
+    def kill(self) -> bool:
+        """End the process as `kill -9` does."""
+        return self._did(self._process is not None and self._process.kill(), "Ended")
 
-    def pause(self) -> None:
+    def pause(self) -> bool:
         """Stop it as SIGSTOP does, until `resume`."""
-        if self._process is not None:
-            self._process.pause()
+        return self._did(self._process is not None and self._process.pause(), "Paused")
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
         """Let it go on."""
-        if self._process is not None:
-            self._process.resume()
+        return self._did(self._process is not None and self._process.resume(), "Resumed")
 
-    async def terminate(self, grace: float | None = None) -> StopReport:
-        """Stop in order, within `grace` seconds or the runtime's deadline, and end the process; return how it went.
+    def skew(self, seconds: float) -> bool:
+        """Set its wall clock off by `seconds` from the others', from now on; that survives the process."""
+        before, self.clock.skew_ms = self.clock.skew_ms, round(seconds * 1000)
+        return self._did(before != self.clock.skew_ms, "Skewed")
 
-        Raises `HostGone` if it is dead, or is killed meanwhile.
+    async def terminate(self, grace: float | None = None) -> StopReport | None:
+        """Stop in order, within `grace` seconds or the runtime's deadline, and end the process; return how it went, None for
+        a host that was not running. Raises `HostGone` if it is killed meanwhile.
         """
+        if self.being is Being.DEAD:
+            return None
         runtime = self.runtime
         report = await self.run(lambda: runtime.stop(grace))
         self.kill()
         return report
 
-    def skew(self, seconds: float) -> None:
-        """Set its wall clock off by `seconds` from the others', from now on; it survives the process."""
-        self.clock.skew_ms = round(seconds * 1000)
+    def _did(self, done: bool, what: str) -> bool:
+        if done:
+            self._note(self, what)
+        return done

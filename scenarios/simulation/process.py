@@ -79,10 +79,12 @@ class Process:
             self._awaited.pop(number, None)
         return result
 
-    def kill(self) -> None:
-        """End it between two steps of its code; none of its code runs any more. Whoever waits for it gets `HostGone`."""
+    def kill(self) -> bool:
+        """End it between two steps of its code; none of its code runs any more. Whoever waits for it gets `HostGone`. False
+        for one that is dead.
+        """
         if self.being is Being.DEAD:
-            return
+            return False
         self.being = Being.DEAD
         self._held.clear()
         self._loop.bury(self)
@@ -90,18 +92,23 @@ class Process:
         for answer in awaited.values():
             if not answer.done():
                 answer.set_exception(HostGone(f"{self.name} was killed"))
+        return True
 
-    def pause(self) -> None:
-        """Hold everything back, as SIGSTOP does; time goes on."""
-        if self.being is Being.RUNNING:
-            self.being = Being.PAUSED
+    def pause(self) -> bool:
+        """Hold everything back, as SIGSTOP does; time goes on. False for one that does not run."""
+        if self.being is not Being.RUNNING:
+            return False
+        self.being = Being.PAUSED
+        return True
 
-    def resume(self) -> None:
-        """Go on with what was held back, in the order in which it came up."""
-        if self.being is Being.PAUSED:
-            self.being = Being.RUNNING
-            held, self._held = self._held, []
-            self._loop.take_up(held)
+    def resume(self) -> bool:
+        """Go on with what was held back, in the order in which it came up. False for one that is not paused."""
+        if self.being is not Being.PAUSED:
+            return False
+        self.being = Being.RUNNING
+        held, self._held = self._held, []
+        self._loop.take_up(held)
+        return True
 
 
 def _tell(task: asyncio.Task[T], answer: asyncio.Future[T]) -> None:

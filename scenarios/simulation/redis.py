@@ -17,8 +17,9 @@ from typing import Any, Final, cast
 from attrs import frozen
 from redis.asyncio import Redis
 
-from forebay.backends.ports import Clock
-from forebay.backends.redis.scripts import SCRIPTS
+from forebay.backends.ports import Clock, Counts
+from forebay.backends.redis.codec import prefix
+from forebay.backends.redis.scripts import COUNTS, SCRIPTS
 from forebay.scenarios.owner import unowned
 from forebay.scenarios.simulation.redis_client import SimClient, SimConnection
 from forebay.scenarios.simulation.redis_commands import COMMANDS, Reply
@@ -65,6 +66,7 @@ class SimRedis:
         self._delay, self._jitter = LATENCY, 0.0
         self._data = Data()
         self._lua = Lua(self._call)
+        self._counts = self._lua.compiled(COUNTS.text.encode())
         self._scripts: dict[bytes, Any] = {}
         self._connections: dict[SimConnection, bool] = {}  # whether it has subscribed
         self._cut: dict[str, None] = {}
@@ -75,10 +77,21 @@ class SimRedis:
         """Return what makes a client on a host, for `RedisQueue(make=...)`."""
         return lambda _url: cast("Redis", SimClient(self, host))
 
+    # --- looks, which no client notices
+
     @property
     def used_memory(self) -> int:
         """Bytes in use, about."""
         return self._data.used
+
+    def counts(self, topic: str) -> Counts:
+        """Jobs of a topic by state."""
+        return Counts(*self._lua.run(self._counts, (prefix(topic).encode(),), (b"",)))
+
+    def marks(self, topic: str) -> Mapping[int, int]:
+        """The next offset to be written, by the queue's number of the partition, of every partition ever written."""
+        words = self._call((b"HGETALL", f"{prefix(topic)}marks".encode()))
+        return {int(partition): int(mark) for partition, mark in zip(words[::2], words[1::2], strict=True)}
 
     # --- verbs
 
@@ -275,7 +288,7 @@ class SimRedis:
         if reply[0] in _REFUSALS:
             self.refused[script, reply[0].decode()] += 1
         elif script == "write":
-            prefix, _, generation, index, epoch, partition, start, to, *_ = (word.decode() for word in words[:9])
-            topic = prefix[prefix.index("{") + 1 : prefix.rindex("}")]
+            key, _, generation, index, epoch, partition, start, to, *_ = (word.decode() for word in words[:9])
+            topic = key[key.index("{") + 1 : key.rindex("}")]
             at, token = asyncio.get_running_loop().time(), (int(generation), int(index))
             self.written.append(RangeWritten(at, host, topic, token, epoch, int(partition), int(start), int(to)))
