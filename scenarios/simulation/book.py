@@ -1,9 +1,10 @@
-"""What a simulated run has seen of its jobs, from outside: which were posted with what answer, and which handler ran when."""
+"""What a simulated run has seen of its jobs from outside: which were posted with what answer, which handler ran when."""
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
+from itertools import pairwise
 
 from attrs import define, field, frozen
 
@@ -98,6 +99,6 @@ class Book:
         return [
             (first, second)
             for runs in by_id.values()
-            for first, second in zip(runs, runs[1:], strict=False)
+            for first, second in pairwise(runs)
             if first.ended is not None and first.ended > second.started
         ]

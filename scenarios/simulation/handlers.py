@@ -10,7 +10,7 @@ from forebay.scenarios.loop import running_loop
 from forebay.scenarios.simulation.book import Book, Run
 
 WORK: Final = "work"
-"""The type of these jobs. Arguments: `seconds` that a run takes, and how many runs `fails` (none, where they are left out)."""
+"""The type of these jobs. Arguments: the `seconds` that a run takes, and how many runs are to fail, `fails`; else 0."""
 
 
 class Failure(Exception):

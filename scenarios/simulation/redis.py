@@ -52,7 +52,7 @@ class SimRedis:
     """One server by name. `random` is drawn from only while there is jitter. Its time of day is the clock's.
 
     `written` are the ranges that the relays have written, in order; `refused` counts what the scripts refused, by script and
-    reason (`stale`, `missing`, `mismatch`).
+    reason (`stale`, `missing`, `mismatch`); `losses` are the times at which it lost data.
     """
 
     def __init__(self, name: str, clock: Clock, random: Random) -> None:
@@ -61,6 +61,7 @@ class SimRedis:
         self.max_memory = 0
         self.written: list[RangeWritten] = []
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.losses: list[float] = []
         self._clock = clock
         self._random = random
         self._delay, self._jitter = LATENCY, 0.0
@@ -70,6 +71,8 @@ class SimRedis:
         self._scripts: dict[bytes, Any] = {}
         self._connections: dict[SimConnection, bool] = {}  # whether it has subscribed
         self._cut: dict[str, None] = {}
+        self._slow: dict[str, float] = {}
+        self._life = 1
         self._replies_to_drop = 0
         self._full = self._wrote = False
 
@@ -98,6 +101,7 @@ class SimRedis:
     def kill(self) -> None:
         """End the process. What it had answered is on its disk; clients are disconnected and refused until `start`."""
         self.up = False
+        self._life += 1
         self._disconnect_all()
 
     def start(self) -> None:
@@ -108,12 +112,13 @@ class SimRedis:
     def wipe(self) -> None:
         """Put an empty server in its place at once: no data, no scripts, no connections."""
         self.kill()
-        self._data.clear()
+        self.flush()
         self.start()
 
     def flush(self) -> None:
         """Remove all data, as FLUSHALL does; connections and scripts stay."""
         self._data.clear()
+        self.losses.append(asyncio.get_running_loop().time())
 
     def failover(self, lost_calls: int) -> int:
         """Let a replica take over that lacks the newest `lost_calls` calls that changed something, as far as they are
@@ -121,6 +126,7 @@ class SimRedis:
         """
         self.kill()
         lost = self._data.take_back(lost_calls)
+        self.losses += [asyncio.get_running_loop().time()] * (lost > 0)
         self.start()
         return lost
 
@@ -131,6 +137,10 @@ class SimRedis:
     def latency(self, seconds: float = LATENCY, jitter: float = 0.0) -> None:
         """Let every message take so long one way, and up to `jitter` longer."""
         self._delay, self._jitter = seconds, jitter
+
+    def slow(self, host: str, seconds: float) -> None:
+        """Let every message from and to one host take so much longer; 0 ends that. What is under way stays late."""
+        self._slow[host] = seconds
 
     def drop_replies(self, count: int) -> None:
         """Let the next calls that change something take effect and remain unanswered."""
@@ -160,10 +170,11 @@ class SimRedis:
             self._travel(connection.host, connection.hang_up)
             return
         self._connections[connection] = False
+        connection.life = self._life
         self._reply(connection, b"")
 
     def receive(self, connection: SimConnection, words: Sequence[bytes]) -> None:
-        """A client has sent a command."""
+        """A client has sent a command. It is carried out also when the client has closed the connection since, or died."""
         self._travel(connection.host, partial(self._arrived, connection, words))
 
     def forget(self, connection: SimConnection) -> None:
@@ -171,7 +182,7 @@ class SimRedis:
         self._connections.pop(connection, None)
 
     def _arrived(self, connection: SimConnection, words: Sequence[bytes]) -> None:
-        if connection not in self._connections:
+        if not self.up or connection.life != self._life:
             return
         reply = self._executed(connection, words)
         changed = self._data.changed
@@ -179,14 +190,15 @@ class SimRedis:
         if changed and self._replies_to_drop > 0:
             self._replies_to_drop -= 1
             return
-        self._reply(connection, reply)
+        if connection in self._connections:
+            self._reply(connection, reply)
 
     def _reply(self, connection: SimConnection, reply: Reply | Refused) -> None:
         connection.coming.append(reply)
         self._travel(connection.host, connection.deliver, connection.coming.popleft)
 
     def _travel(self, host: str, arrive: Callable[[], object], lost: Callable[[], object] = lambda: None) -> None:
-        delay = self._delay + (self._random.random() * self._jitter if self._jitter else 0.0)
+        delay = self._delay + self._slow.get(host, 0.0) + (self._random.random() * self._jitter if self._jitter else 0.0)
 
         def land() -> None:
             if host in self._cut:
@@ -216,10 +228,11 @@ class SimRedis:
         if name in (b"EVALSHA", b"EVAL"):
             return self._evaluate(connection.host, words)
         if name == b"SUBSCRIBE":
-            self._connections[connection] = True
+            if connection in self._connections:
+                self._connections[connection] = True
             return [b"subscribe", words[1], 1]
         if name == b"PING":
-            return [b"pong", b""] if self._connections[connection] else b"PONG"
+            return [b"pong", b""] if self._connections.get(connection) else b"PONG"
         return self._load(words[2]) if name == b"SCRIPT" else self._call(words)
 
     def _load(self, text: bytes) -> bytes:

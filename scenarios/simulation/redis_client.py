@@ -33,6 +33,7 @@ class SimConnection:
         self.host = host
         self.coming: deque[Reply | Refused] = deque()
         self.open = False
+        self.life = 0  # the server's, as of the handshake
         self._broken = False
         self._server = server
         self._inbox: deque[Reply | Refused] = deque()

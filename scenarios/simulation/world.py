@@ -71,6 +71,7 @@ class World:
         loop = self._loop = running_loop()
         self.config = _simulated(config)
         self.book = Book()
+        self._topics = {topic.name: topic for topic in self.config.topics}
         self.trace = Trace(loop.time)
         self.kafka = SimKafka(loop.clock, loop.streams.stream("kafka"))
         self.consul = SimConsul(loop.clock, loop.streams.stream("consul"))
@@ -198,8 +199,8 @@ class World:
         return self._server(topic).counts(topic)
 
     def lag(self, topic: str) -> int:
-        """How many records of a topic, and of its retry topic, are in the log and not in the queue. Raises the log's `Refused`
-        while a partition has no leader.
+        """How many records of a topic, and of its retry topic, are in the log and not in the queue. Raises the network's
+        `Refused` while a partition has no leader.
         """
         marks = self._server(topic).marks(topic)
         partitions = range(self._topic(topic).partitions)
@@ -212,8 +213,8 @@ class World:
         return self.redis[self._topic(topic).queue]
 
     def _topic(self, name: str | None) -> TopicConfig:
-        """Raises `KeyError`; without a name it is the first topic."""
-        return {None: self.config.topics[0], **{topic.name: topic for topic in self.config.topics}}[name]
+        """The topic of a name; without one, the first. Raises `KeyError`."""
+        return next(iter(self._topics.values())) if name is None else self._topics[name]
 
 
 def _simulated(config: Config) -> Config:
@@ -221,7 +222,9 @@ def _simulated(config: Config) -> Config:
     urls = [config.log.url, config.coordination.url, *(queue.url for queue in config.queues.values())]
     embedded = [url.text for url in urls if url.embedded]
     if embedded:
-        raise ValueError(f"{embedded[0]} is not simulated; give kafka:, consul: and redis: URLs, the servers need not be there")
+        raise ValueError(
+            f"{embedded[0]} is not simulated; give kafka:, consul: and redis: URLs, the servers need not be there"
+        )
     workers = None if config.workers is None else evolve(config.workers, handlers=())
     return evolve(config, workers=workers)
 
