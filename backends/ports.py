@@ -487,7 +487,17 @@ class Queue(Protocol):
         """The jobs and parked records with these ids, whatever their state, in that order; what is not there is left out."""
 
     async def resubmit(self, topic: str, ids: Sequence[str]) -> int:
-        """Dead jobs to pending with a fresh attempt count; returns how many."""
+        """Dead jobs that hold their offsets to pending, with a fresh attempt count; returns how many.
+
+        One whose end was `written` holds none, and would be gone with a queue that forgets: it is left, to be brought again
+        through the log, and `retire`d.
+        """
+
+    async def retire(self, topic: str, ids: Sequence[str]) -> int:
+        """Remove dead jobs that hold no offset, as a record in the log brings them again; returns how many.
+
+        One that holds an offset is left: that record was here already.
+        """
 
     async def discard(self, topic: str, ids: Sequence[str]) -> int:
         """Remove dead or parked jobs for good; returns how many."""

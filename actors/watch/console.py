@@ -134,14 +134,13 @@ class _Console:
         return Json({"ends": plain})
 
     async def resubmit(self, request: Request) -> Response:
-        """Dead jobs to pending, parked ones into the log again."""
-        topic, queue, ids = await self._selected(request)
+        """Dead and parked jobs once more."""
+        topic, _, ids = await self._selected(request)
         try:
-            count = await queue.resubmit(topic, ids)
-            submitted, refused = await self.repairs.resubmit(topic, ids)
+            count, refused = await self.repairs.resubmit(topic, ids)
         except BackendError as error:
             raise problems.of_backend(error) from error
-        return Json({"count": count + submitted, "refused": refused})
+        return Json({"count": count, "refused": refused})
 
     async def repair(self, request: Request) -> Response:
         """One parked record into the log again, with another type or with the body as its arguments."""

@@ -1,4 +1,4 @@
-"""Parked records back into the log, as they are or repaired, at a person's word (row R6)."""
+"""Parked records and dead jobs again, as they are or repaired, at a person's word (rows R6, R14)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from attrs import evolve, frozen
 from forebay.backends.errors import UnknownTopic
 from forebay.backends.ports import Acks, JobState, JobView, Log, NewRecord, OutOfRange, Queue, Want
 from forebay.config import TopicConfig
-from forebay.jobs import Undecodable
-from forebay.jobs.lanes import log_place
+from forebay.jobs import JobPost, Undecodable, encode
+from forebay.jobs.lanes import log_place, retry_topic
 from forebay.jobs.repair import Parked, again
 
 GROUP: Final = 10
@@ -31,9 +31,10 @@ class Submitted:
 
 
 class Repairs:
-    """Appends to the log first and removes the parked record then.
+    """Appends to the log first and removes the parked record, or the dead job whose end was written, then.
 
-    Whatever comes in between leaves the job there twice, and that is one job while the first is unfinished: its id stays.
+    Whatever comes in between leaves the job there twice, and that is one job while the first is unfinished: its id stays. A
+    dead job that still holds its offset runs again from where it is.
     """
 
     def __init__(self, log: Log, queues: Mapping[str, Queue], topics: Sequence[TopicConfig]) -> None:
@@ -59,7 +60,7 @@ class Repairs:
         return evolve(view, args=found[0].value, headers=found[0].headers)
 
     async def resubmit(self, topic: str, ids: Sequence[str]) -> tuple[int, Mapping[str, str]]:
-        """Submit parked records again as they are; return how many, and why the others were not, by id.
+        """Submit parked records and dead jobs again as they are; return how many, and why the others were not, by id.
 
         Raises `BackendError`: those already submitted stay so.
         """
@@ -72,7 +73,25 @@ class Repairs:
                         count += 1
                     except Undecodable as error:
                         refused[view.id] = error.reason
+                elif view.state is JobState.DEAD:
+                    await self._revive(view)
+                    count += 1
         return count, refused
+
+    async def _revive(self, view: JobView) -> None:
+        """Let a dead job run again, such that the log brings it once more if the queue forgets.
+
+        The relay may bring the record before the dead job is removed. That then holds the record's offset, and can run from
+        where it is, until its end is written once more.
+        """
+        queue, topic, ids = self._queues[view.topic], view.topic, [view.id]
+        record = _again(view)
+        while not await queue.resubmit(topic, ids):
+            await self._log.append([record], self._acks[topic])
+            if await queue.retire(topic, ids):
+                return
+            if not any(one.state is JobState.DEAD for one in await queue.find(topic, ids)):
+                return  # it is under way: the queue forgot just then, or another person was quicker
 
     async def repair(self, view: JobView, type_: str | None, args: bytes | None) -> Submitted:
         """Submit one again with another type or other arguments. Raises `Undecodable`, `BackendError`."""
@@ -89,3 +108,12 @@ class Repairs:
         (offset,) = await self._log.append([record], self._acks[view.topic])
         await self._queues[view.topic].discard(view.topic, [view.id])
         return Submitted(view.topic, partition, offset)
+
+
+def _again(view: JobView) -> NewRecord:
+    """The record that brings a job again, in the lane where it does not wait for a backlog. It has no dedup id: a person asked
+    for this run.
+    """
+    post = JobPost(type=view.type, args=view.args)
+    value, headers = encode(post, id_=view.id, enqueued_at=view.enqueued_at, headers=view.headers)
+    return NewRecord(retry_topic(view.topic), log_place(view.topic, view.partition)[1], value, headers=headers)

@@ -49,8 +49,8 @@ class ConsulCoordination:
         self._renewals: dict[str, float] = {}
 
     async def start(self) -> None:
-        """Connect, and read once. Raises `Unavailable`, or `BackendError` for no Consul, or for one that refuses the sessions
-        that are wanted; nothing is left open then.
+        """Connect, and read once. Raises `Unavailable`, or `BackendError` for no Consul, or for one that does not admit the
+        sessions that are wanted; nothing is left open then.
         """
         if self._connection.is_open:
             return

@@ -230,8 +230,12 @@ class RedisQueue:
         return await browsing.find(self._connection, topic, ids)
 
     async def resubmit(self, topic: str, ids: Sequence[str]) -> int:
-        """Dead jobs to pending; they run whatever else has their dedup id now."""
+        """Dead jobs that hold their offsets to pending; they run whatever else has their dedup id now."""
         return int(await self._run(scripts.RESUBMIT, topic, *ids))
+
+    async def retire(self, topic: str, ids: Sequence[str]) -> int:
+        """Remove dead jobs that hold no offset."""
+        return int(await self._run(scripts.RETIRE, topic, *ids))
 
     async def discard(self, topic: str, ids: Sequence[str]) -> int:
         """Remove dead or parked jobs for good."""

@@ -44,10 +44,11 @@ PROMOTE: Final = _script("promote", _WORK)
 REAP: Final = _script("reap", _WORK)
 COUNTS: Final = _script("counts", ("base",))
 RESUBMIT: Final = _script("resubmit", (*_WORK, "ends"))
+RETIRE: Final = _script("retire", (*_WORK, "ends"))
 DISCARD: Final = _script("discard", (*_WORK, "ends"))
 
 _OF_RELAY: Final = (PLANT, MARKS, SETTLED, RESTORE, WRITE, REWIND, UNWRITTEN, WRITTEN)
 _OF_WORK: Final = (CLAIM, RENEW, END, PROMOTE, REAP)
-_OF_PEOPLE: Final = (COUNTS, RESUBMIT, DISCARD)
+_OF_PEOPLE: Final = (COUNTS, RESUBMIT, RETIRE, DISCARD)
 
 SCRIPTS: Final = (*_OF_RELAY, *_OF_WORK, *_OF_PEOPLE)

@@ -201,11 +201,15 @@ class SqliteQueue:
         return await self._database.run(partial(queue_people.find, topic=topic, ids=tuple(ids)))
 
     async def resubmit(self, topic: str, ids: Sequence[str]) -> int:
-        """Dead jobs to pending; they run whatever else has their dedup id now."""
+        """Dead jobs that hold their offsets to pending; they run whatever else has their dedup id now."""
         return await self._change(
             topic,
             partial(queue_people.resubmit, topic=topic, ids=tuple(ids), now=self._clock.wall()),
         )
+
+    async def retire(self, topic: str, ids: Sequence[str]) -> int:
+        """Remove dead jobs that hold no offset."""
+        return await self._database.run(partial(queue_people.retire, topic=topic, ids=tuple(ids)))
 
     async def discard(self, topic: str, ids: Sequence[str]) -> int:
         """Remove dead or parked jobs for good."""

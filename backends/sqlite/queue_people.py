@@ -86,7 +86,7 @@ def _parked_view(topic: str, row: tuple[Any, ...]) -> JobView:
 
 
 def resubmit(connection: sqlite3.Connection, topic: str, ids: Sequence[str], now: int) -> Change[int]:
-    """Dead jobs to pending. A dedup id that another job has meanwhile is dropped: a person asked
+    """Dead jobs that hold their offsets to pending. A dedup id that another job has meanwhile is dropped: a person asked
     for this run.
     """
     moved = sum(_resubmit(connection, topic, id_, now) for id_ in ids)
@@ -99,9 +99,15 @@ def _resubmit(connection: sqlite3.Connection, topic: str, id_: str, now: int) ->
         "dedup = CASE WHEN EXISTS ("
         "SELECT 1 FROM jobs AS other WHERE other.topic = jobs.topic AND other.dedup = jobs.dedup "
         "AND other.dedup IS NOT NULL AND other.state <> 4) THEN NULL ELSE dedup END "
-        "WHERE topic = ? AND id = ? AND state = 4",
+        "WHERE topic = ? AND id = ? AND state = 4 AND hold IS NOT NULL",
         (now, topic, id_),
     ).rowcount
+
+
+def retire(connection: sqlite3.Connection, topic: str, ids: Sequence[str]) -> int:
+    """Remove dead jobs that hold no offset."""
+    query = "DELETE FROM jobs WHERE topic = ? AND id = ? AND state = 4 AND hold IS NULL"
+    return sum(connection.execute(query, (topic, id_)).rowcount for id_ in ids)
 
 
 def discard(connection: sqlite3.Connection, topic: str, ids: Sequence[str]) -> int:

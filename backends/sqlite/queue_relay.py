@@ -14,7 +14,7 @@ from forebay.backends.settled import Settled
 from forebay.backends.sqlite import queue_checkpoints, queue_ends, queue_settled
 from forebay.backends.sqlite.change import Change
 from forebay.backends.sqlite.headers import pack
-from forebay.backends.sqlite.queue_schema import DEAD, DELAYED, IN_FLIGHT, PENDING
+from forebay.backends.sqlite.queue_schema import DELAYED, IN_FLIGHT, PENDING
 
 
 @frozen
@@ -191,7 +191,7 @@ def _park(connection: sqlite3.Connection, batch: Batch, record: ParkedRecord, no
 
 
 def _take(connection: sqlite3.Connection, batch: Batch, job: QueuedJob, now: int, tally: _Tally) -> None:
-    if _redelivered(connection, batch, job):
+    if _redelivered(connection, batch, job, now):
         tally.redelivered += 1
         return
     first = _first_state(connection, batch.topic, job.dedup)
@@ -223,21 +223,17 @@ def _take(connection: sqlite3.Connection, batch: Batch, job: QueuedJob, now: int
     tally.pending += state == PENDING
 
 
-def _redelivered(connection: sqlite3.Connection, batch: Batch, job: QueuedJob) -> bool:
-    """Whether the instance is here already; then its hold moves to the new offset, unless it has
-    ended and the log has that.
+def _redelivered(connection: sqlite3.Connection, batch: Batch, job: QueuedJob, now: int) -> bool:
+    """Whether the instance is here already; then its hold moves to the new offset. A dead one whose end the log has
+    is told of anew: somebody submitted it again, and its place is kept until he has it run or the log has its end once more.
     """
-    row = connection.execute(
-        "SELECT number, state, died_at FROM jobs WHERE topic = ? AND id = ?", (batch.topic, job.id)
-    ).fetchone()
-    if row is None:
-        return False
-    if row[1] != DEAD or row[2] is not None:
+    return bool(
         connection.execute(
-            "UPDATE jobs SET partition = ?, offset = ?, hold = ? WHERE number = ?",
-            (batch.partition, job.offset, job.offset, row[0]),
-        )
-    return True
+            "UPDATE jobs SET partition = ?, offset = ?, hold = ?, "
+            "died_at = CASE WHEN state = 4 THEN coalesce(died_at, ?) END WHERE topic = ? AND id = ?",
+            (batch.partition, job.offset, job.offset, now, batch.topic, job.id),
+        ).rowcount
+    )
 
 
 _SAME_DEDUP = "FROM jobs WHERE topic = ? AND dedup = ? AND dedup IS NOT NULL AND state <> 4"

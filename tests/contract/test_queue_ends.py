@@ -110,12 +110,53 @@ async def test_a_job_that_dies_again_after_it_was_written_is_told_again(term):
     await term.write(job("a"))
     await finish(term, "a")
     await term.write_ends()
-    await term.queue.resubmit("jobs", ["a"])
+    assert await term.queue.retire("jobs", ["a"]) == 1
+    await term.write(job("a"))
     await finish(term, "a", sequence=2)
     assert await ids(term) == ["a"]
     await term.write_ends()
     assert await unwritten(term) == []
+    assert await settled(term) == Settled(2)
+
+
+async def test_a_dead_job_that_was_written_holds_nothing_and_is_retired_and_not_resubmitted(term):
+    await term.write(job("a"), job("b"))
+    await finish(term, "a", "b")
+    assert await term.queue.retire("jobs", ["a", "b"]) == 0
+    await term.write_ends()
+    assert await term.queue.resubmit("jobs", ["a", "b"]) == 0
+    assert await term.queue.retire("jobs", ["a", "nobody"]) == 1
+    assert [view.id for view in await term.queue.browse("jobs", JobState.DEAD, 9)] == ["b"]
+    assert (await term.queue.counts("jobs")).dead == 1
+    assert await settled(term) == Settled(2)
+
+
+async def test_a_dead_job_that_came_again_is_resubmitted_and_holds_its_new_place(term):
+    await term.write(job("a"))
+    await finish(term, "a")
+    await term.write_ends()
+    assert (await term.write(job("a"))).redelivered == 1
+    assert await term.queue.retire("jobs", ["a"]) == 0
+    assert await term.queue.resubmit("jobs", ["a"]) == 1
     assert await settled(term) == Settled(1)
+    await finish(term, "a", kind=Done, sequence=2)
+    assert await settled(term) == Settled(2)
+
+
+async def test_a_dead_job_whose_place_was_cut_off_holds_nothing(term):
+    await term.write(job("a"))
+    await finish(term, "a")
+    await term.queue.rewind("jobs", term.token, term.epoch, 0, 0)
+    assert await term.queue.resubmit("jobs", ["a"]) == 0
+    assert await term.queue.retire("jobs", ["a"]) == 1
+    assert await unwritten(term) == []
+
+
+async def test_only_what_is_dead_is_retired(term):
+    await term.write(job("a"), bad())
+    await term.write_ends()
+    assert await term.queue.retire("jobs", ["a", "jobs/0/1"]) == 0
+    assert await settled(term) == Settled(0, b"\x40")
 
 
 async def test_what_is_discarded_has_ended(term):
@@ -143,6 +184,9 @@ async def test_a_dead_job_that_comes_again_holds_its_new_place_until_it_is_writt
     await term.write_ends()
     assert await settled(term) == Settled(2)
     assert (await term.write(job("a"))).redelivered == 1
+    assert await settled(term) == Settled(2)
+    assert await ids(term) == ["a"]
+    await term.write_ends()
     assert await settled(term) == Settled(3)
 
 

@@ -169,12 +169,12 @@ async def test_a_retry_is_not_settled_and_a_dead_job_that_is_written_is(term):
     assert await term.mark() == Mark(1, 1)
 
 
-async def test_a_resubmitted_job_does_not_take_the_settled_mark_back(term):
+async def test_a_retired_job_does_not_take_the_settled_mark_back(term):
     await term.write(job("a"))
     (first,) = await claim(term.queue)
     await term.queue.end("jobs", "w", [Dead("a", first.epoch, "e")])
     await term.write_ends()
-    await term.queue.resubmit("jobs", ["a"])
+    await term.queue.retire("jobs", ["a"])
     assert await term.mark() == Mark(1, 1)
 
 

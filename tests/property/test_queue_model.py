@@ -82,8 +82,8 @@ class Model:
     def take(self, id_, dedup, ready_at, place, now):
         """Return which of queued, redelivered, duplicates a written job is."""
         if (known := self.jobs.get(id_)) is not None:
-            if known.state is not JobState.DEAD or known.unwritten:
-                known.hold = place
+            known.hold = place
+            known.unwritten = known.state is JobState.DEAD
             return "redelivered"
         same = [j for j in self.in_state(*LIVE) if dedup is not None and j.dedup == dedup]
         firsts = [j for j in same if not j.follows]
@@ -319,18 +319,26 @@ class QueueMachine(RuleBasedStateMachine):
     def a_person_decides_about_a_dead_job(self, id_, again):
         if again:
             self.resubmit(id_)
+            self.retire(id_)
         else:
             self.discard(id_)
 
     def resubmit(self, id_):
         job = self.model.jobs.get(id_)
-        dead = job is not None and job.state is JobState.DEAD
+        dead = job is not None and job.state is JobState.DEAD and job.hold is not None
         if dead:
             if any(j.dedup == job.dedup for j in self.model.in_state(*LIVE)):
                 job.dedup = None
             job.state, job.attempt, job.ready_at = JobState.PENDING, 0, self.clock.wall()
             job.unwritten = False
         assert self.run(self.queue.resubmit(TOPIC, [id_])) == dead
+
+    def retire(self, id_):
+        job = self.model.jobs.get(id_)
+        written = job is not None and job.state is JobState.DEAD and job.hold is None
+        if written:
+            del self.model.jobs[id_]
+        assert self.run(self.queue.retire(TOPIC, [id_])) == written
 
     def discard(self, id_):
         job = self.model.jobs.get(id_)

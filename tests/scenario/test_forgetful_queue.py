@@ -1,7 +1,9 @@
 """A queue that forgot everything, or its newest jobs, gets what had not ended from the log again (R14, R4, Q6)."""
 
 import asyncio
+from random import Random
 
+import pytest
 from support.relay_tree import LOCK, TOPIC, relaying, run
 
 from forebay.actors.relay.ends_writer import LOOK
@@ -9,9 +11,11 @@ from forebay.actors.relay.partition_consumer import LOOK_AGAIN
 from forebay.actors.relay.settled_marks import SNAPSHOT_INTERVAL
 from forebay.actors.relay.snapshots import KEYS, Snapshot, encode, settled_topic
 from forebay.actors.watch.ended import newest_ends
+from forebay.actors.watch.repairs import Repairs
 from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Acks, Dead, Done, JobState, Lease, NewRecord, Token
 from forebay.backends.settled import Settled
+from forebay.config import TopicConfig
 from forebay.jobs.lanes import ends_topic
 
 
@@ -155,5 +159,62 @@ def test_dead_and_parked_ones_that_were_written_do_not_come_again_and_the_others
             assert {view.id for view in views} == late_parked
             ends = await newest_ends(services.log, TOPIC, 1000)
             assert dead | parked | late_parked <= {end.id for end in ends}
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "delay", [0.0, LOOK / 2, LOOK + SNAPSHOT_INTERVAL + 1], ids=["unwritten", "maybe written", "written"]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_dead_job_that_a_person_submitted_again_is_not_lost_when_the_queue_forgets(seed, delay):
+    """R14, R6: also when its end was in the log and settled long before."""
+
+    async def main():
+        async with relaying(seed) as (services, a):
+            await services.post(12)
+            await services.until_relayed()
+            claims = await services.queue.claim(TOPIC, Lease("w", 1, 1e9), 12)
+            await services.queue.end(TOPIC, "w", [Dead(claim.id, claim.epoch, "why") for claim in claims])
+            await asyncio.sleep(delay)
+            ids = sorted(claim.id for claim in claims)[:5]
+            repairs = Repairs(a.log, {TOPIC: services.queue}, [TopicConfig(TOPIC, partitions=3)])
+            assert await repairs.resubmit(TOPIC, ids) == (5, {})
+            await asyncio.sleep(Random(seed).choice((0.0, 0.5, 20.0)))
+            await services.forget(everything=True)
+            await a.until_started(LOCK, 2)
+            async with asyncio.timeout(100):
+                while not set(ids) <= await all_pending(services):
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(60)
+            assert (
+                sorted(await all_pending(services)) == sorted(ids)
+                if delay > LOOK
+                else set(ids) <= await all_pending(services)
+            )
+
+    run(main)
+
+
+def test_a_dead_job_that_a_person_submitted_again_runs_once_when_nothing_forgets():
+    async def main():
+        async with relaying() as (services, a):
+            await services.post(12)
+            await services.until_relayed()
+            repairs = Repairs(a.log, {TOPIC: services.queue}, [TopicConfig(TOPIC, partitions=3)])
+            for sequence, delay in enumerate((0.0, LOOK / 2, LOOK, 3 * LOOK), 1):
+                claims = await services.queue.claim(TOPIC, Lease("w", sequence, 1e9), 100)
+                assert sorted(claim.id for claim in claims) == sorted(map(str, range(12)))
+                assert {claim.attempt for claim in claims} == {1}
+                assert {claim.args for claim in claims} == {b"%d" % number for number in range(12)}
+                await services.queue.end(TOPIC, "w", [Dead(claim.id, claim.epoch, "why") for claim in claims])
+                await asyncio.sleep(delay)
+                assert await repairs.resubmit(TOPIC, sorted(claim.id for claim in claims)) == (12, {})
+                async with asyncio.timeout(100):
+                    while len(await all_pending(services)) < 12:
+                        await asyncio.sleep(0.1)
+                await asyncio.sleep(20)
+            assert (await services.queue.counts(TOPIC)).pending == 12
+            assert (await services.queue.counts(TOPIC)).dead == 0
 
     run(main)

@@ -70,7 +70,7 @@ end
 local function redeliver(job, offset)
   redelivered = redelivered + 1
   if job.state == DEAD and not is_unwritten('d', job.id) then
-    return false
+    add_unwritten('d', job.id)  -- somebody submitted it again: this place is kept until he has it run, or the log has its end anew
   end
   if job.partition ~= partition or job.offset ~= offset then  -- the same place comes again after an attempt that broke off
     let_go(job)

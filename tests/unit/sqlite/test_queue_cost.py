@@ -63,6 +63,7 @@ OPERATIONS = {
     "browse": lambda c: queue_people.browse(c, "jobs", JobState.DEAD, 10, ""),
     "browse parked": lambda c: queue_people.browse(c, "jobs", JobState.PARKED, 10, ""),
     "discard": lambda c: queue_people.discard(c, "jobs", ["a"]),
+    "retire": lambda c: queue_people.retire(c, "jobs", ["a"]),
     "resubmit": lambda c: queue_people.resubmit(c, "jobs", ["a"], 0),
 }
 
