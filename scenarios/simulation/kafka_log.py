@@ -132,7 +132,8 @@ class SimLog:
         deadline = asyncio.get_running_loop().time() + self._timeout
         parts = [self._write(place, [taken[one] for one in found], acks, deadline) for place, found in places.items()]
         offsets = [0] * len(taken)
-        for first, found in zip(offsets_of(await asyncio.gather(*parts)), places.values(), strict=True):
+        answers = [await parts[0]] if len(parts) == 1 else await asyncio.gather(*parts)
+        for first, found in zip(offsets_of(answers), places.values(), strict=True):
             for place, index in enumerate(found):
                 offsets[index] = first + place
         return offsets
