@@ -98,27 +98,36 @@ class SimRedis:
 
     # --- verbs
 
-    def kill(self) -> None:
-        """End the process. What it had answered is on its disk; clients are disconnected and refused until `start`."""
-        self.up = False
+    def kill(self) -> bool:
+        """End the process. What it had answered is on its disk; clients are disconnected and refused until `start`. False
+        where it was down.
+        """
+        was_up, self.up = self.up, False
         self._life += 1
         self._disconnect_all()
+        return was_up
 
-    def start(self) -> None:
-        """Begin to serve again, with what was on the disk. Clients send the scripts anew."""
+    def start(self) -> bool:
+        """Begin to serve again, with what was on the disk. Clients send the scripts anew. False where it was up."""
+        if self.up:
+            return False
         self.up = True
         self._scripts.clear()
+        return True
 
-    def wipe(self) -> None:
-        """Put an empty server in its place at once: no data, no scripts, no connections."""
+    def wipe(self) -> bool:
+        """Put an empty server in its place at once: no data, no scripts, no connections. Return whether it held anything."""
         self.kill()
-        self.flush()
+        held = self.flush()
         self.start()
+        return held
 
-    def flush(self) -> None:
-        """Remove all data, as FLUSHALL does; connections and scripts stay."""
+    def flush(self) -> bool:
+        """Remove all data, as FLUSHALL does; connections and scripts stay. Return whether there was anything."""
+        held = bool(self._data.keys)
         self._data.clear()
         self.losses.append(asyncio.get_running_loop().time())
+        return held
 
     def failover(self, lost_calls: int) -> int:
         """Let a replica take over that lacks the newest `lost_calls` calls that changed something, as far as they are
