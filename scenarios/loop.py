@@ -294,7 +294,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return due
 
     def _mix(self, due: list[asyncio.Handle]) -> None:
-        due[:] = self._drawn_order(due)
+        if len(due) > 1:
+            due[:] = self._drawn_order(due)
+        if len(self._ready) < 2:
+            return
         places = [place for place, handle in enumerate(self._ready) if task_of(handle) is not None]
         steps = self._drawn_order([self._ready[place] for place in places])
         for place, handle in zip(places, steps, strict=True):

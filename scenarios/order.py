@@ -91,9 +91,10 @@ class OrderedTimer(asyncio.TimerHandle):
             super()._run()
 
     def __lt__(self, other: object) -> bool:
-        if isinstance(other, OrderedTimer):
-            return (self.when(), self.number) < (other.when(), other.number)
-        return NotImplemented
+        if not isinstance(other, OrderedTimer):
+            return NotImplemented
+        mine, others = self.when(), other.when()  # a heap asks this often: no tuples
+        return self.number < other.number if mine == others else mine < others
 
 
 class OrderedGenerators:

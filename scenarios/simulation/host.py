@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from forebay.scenarios.clock import VirtualClock
 from forebay.scenarios.loop import running_loop
 from forebay.scenarios.simulation.process import Being, HostGone, Process
-from forebay.supervisors.runtime import Runtime, StopReport
+from forebay.supervisors.runtime import Runtime, RuntimeFailed, StopReport
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Runtime)
@@ -16,7 +17,8 @@ R = TypeVar("R", bound=Runtime)
 
 class Host(Generic[R]):
     """A machine by name. `boot` makes the runtime of each life; it is called in the new process. `note` is told what became
-    of the host: `Started`, `Paused`, `Resumed`, `Skewed`, and `Ended` for every end of a process.
+    of the host: `Started`, `Paused`, `Resumed`, `Skewed`, `GaveUp`, and `Ended` for every end of a process. `failure` is
+    what the newest life gave up for, if it did; its process has ended then.
 
     All verbs are for those outside: a test, a scenario. They return whether there was something to do.
     """
@@ -24,12 +26,14 @@ class Host(Generic[R]):
     def __init__(self, name: str, boot: Callable[[Host[R]], R], note: Callable[[Host[R], str], None]) -> None:
         self.name = name
         self.lives = 0
+        self.failure: RuntimeFailed | None = None
         self._loop = running_loop()
         self.clock = VirtualClock(self._loop.time)
         self._boot = boot
         self._note = note
         self._process: Process | None = None
         self._runtime: R | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def being(self) -> Being:
@@ -59,11 +63,24 @@ class Host(Generic[R]):
         finally:
             if not started:
                 self.kill()
+        self._watch = self._loop.create_task(self._watched(self._process, self.runtime), name=f"{self.name}: watch")
         return True
 
     async def _begin(self) -> None:
+        self.failure = None
         self._runtime = self._boot(self)
         await self._runtime.start()
+
+    async def _watched(self, process: Process, runtime: R) -> None:
+        """A runtime that gives up ends its program."""
+        try:
+            await process.run(runtime.wait)
+        except HostGone:
+            return
+        except RuntimeFailed as failure:
+            self.failure = failure
+            self._note(self, "GaveUp")
+            self.kill()
 
     async def run(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run `act` in its process; see `Process.run`. Raises `HostGone`."""
