@@ -111,8 +111,8 @@ class Repairs:
 
 
 def _again(view: JobView) -> NewRecord:
-    """The record that brings a job again, in the lane where it does not wait for a backlog. It has no dedup id: a person asked
-    for this run.
+    """The record that brings a job again, in the lane where it does not wait for a backlog. It has no dedup id: a person
+    asked for this run.
     """
     post = JobPost(type=view.type, args=view.args)
     value, headers = encode(post, id_=view.id, enqueued_at=view.enqueued_at, headers=view.headers)
