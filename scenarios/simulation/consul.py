@@ -157,7 +157,8 @@ class SimConsul:
         """Return a new session. Raises `BackendError` for a TTL that is not admitted."""
         self.require()
         if not self._ttl_min <= ttl <= TTL_MAX:
-            raise BackendError(f"Consul refuses a session TTL of {ttl:g} s; set lock.ttl to {self._ttl_min:g}s or more")
+            span = f"{self._ttl_min:g}s to {TTL_MAX:g}s"
+            raise BackendError(f"Consul refuses a session TTL of {ttl:g} s; set lock.ttl to {span}")
         patience = self._random.uniform(1.0, 2.0)
         session = Session(f"{self._random.getrandbits(128):032x}", name, host, ttl, lock_delay, patience)
         self._sessions[session.id] = session
