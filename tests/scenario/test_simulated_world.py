@@ -217,3 +217,27 @@ def test_queues_with_one_url_are_one_server():
         assert world.redis["main"] is world.redis["second"] is not world.redis["third"]
 
     run(main, queues=queues)
+
+
+def test_a_wall_clock_an_hour_off_shifts_no_term_and_loses_nothing():
+    async def main(world):
+        posting = loading(world, JOBS)
+        first = await relaying(world)
+        world.hosts[first].skew(3600)
+        world.hosts[other(world, first)].skew(-3600)
+        await posting
+        await all_done(world)
+        assert writers(world) == [first]
+
+    world = run(main)
+    nothing_lost(world)
+    assert world.book.repeated() == []
+
+
+def test_no_host_of_a_world_listens_whatever_its_configuration_says():
+    async def main(world):
+        kinds = {node.path for host in world.hosts.values() for node in host.runtime.tree().walk()}
+        assert {"/gates/producer", "/workers/dispatcher"} <= kinds
+        assert not any("http_server" in path or "console" in path for path in kinds)
+
+    run(main, gate={"port": 8080}, console={"port": 8081})
