@@ -5,7 +5,7 @@ See docs/semantics.md, "Terms and marks".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
 from attrs import frozen
@@ -18,6 +18,10 @@ class Checkpoint:
     offset: int
     checksum: int
     timestamp: int
+
+
+Checkpoints = Mapping[int, Sequence[Checkpoint]]
+"""Of each partition those in order of offset."""
 
 
 def checksum(value: bytes, key: bytes | None, headers: Iterable[tuple[str, bytes]]) -> int:
@@ -33,12 +37,13 @@ def extended(checkpoints: Sequence[Checkpoint], newest: Checkpoint) -> tuple[Che
 
     One goes when its older neighbour is at most twice as far from the newest as its younger one. So wherever the log is cut,
     the first checkpoint below is at most twice as far back, plus one write; and there are at most about two for each power
-    of two of distance.
+    of two of distance. Those beyond the newest stay: they are of what a queue that forgot was told had ended there.
     """
     older = [one for one in checkpoints if one.offset < newest.offset]
+    beyond = [one for one in checkpoints if one.offset > newest.offset]
     kept = [newest]
     while older:
         one = older.pop()
         if not older or newest.offset - older[-1].offset > 2 * (newest.offset - kept[-1].offset):
             kept.append(one)
-    return tuple(reversed(kept))
+    return (*reversed(kept), *beyond)

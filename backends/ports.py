@@ -15,7 +15,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.ends import End
 from forebay.backends.settled import Settled
 
@@ -193,7 +193,7 @@ class Mark:
     """How far a partition has come: `next` is the first offset not yet in the queue, `settled` the first not yet ended.
 
     `checkpoints` are some of the records below `next`, in order of offset: that of the last write, and older ones at
-    distances that about double (`checkpoints.extended`).
+    distances that about double (`checkpoints.extended`); and those beyond it that `restore` was told.
     """
 
     next: int
@@ -419,9 +419,17 @@ class Queue(Protocol):
         end is never taken back, but by `rewind`. Raises `StaleToken`, `FenceMissing`.
         """
 
-    async def restore(self, topic: str, token: Token, epoch: str, settled: Mapping[int, Settled]) -> None:
+    async def restore(
+        self,
+        topic: str,
+        token: Token,
+        epoch: str,
+        settled: Mapping[int, Settled],
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         """Let partitions that were never written begin where an earlier memory of this queue stood: both marks at `low`,
-        and what has ended above it will be skipped by `write`. A partition that has a mark is left as it is.
+        and what has ended above it will be skipped by `write`; with its checkpoints, also those beyond the mark. A partition
+        that has a mark is left as it is.
 
         Raises `StaleToken`, `FenceMissing` (no fence, or another epoch). Works while the queue is full.
         """
@@ -430,8 +438,8 @@ class Queue(Protocol):
         """Move the mark back to `to`: the log was cut there, and holds other records from there on, or none yet.
 
         What is known of the offsets from `to` on is void: checkpoints, and which have ended. Jobs that came from there stay,
-        and hold no offset any more. A mark that is at `to` or below it, or not there, is left as it is. Raises
-        `StaleToken`, `FenceMissing` (no fence, or another epoch). Works while the queue is full.
+        and hold no offset any more. A mark that is at `to` or below it is left as it is. Raises `StaleToken`,
+        `FenceMissing` (no fence, or another epoch). Works while the queue is full.
         """
 
     async def unwritten(self, topic: str, token: Token, limit: int) -> Sequence[End]:

@@ -40,7 +40,7 @@ class LogCheck:
 
     def __init__(self, mark: int, checkpoints: Sequence[Checkpoint], extent: Extent | None) -> None:
         end = mark if extent is None else min(mark, extent.end)
-        self._mark = mark
+        self.mark = mark
         self._left = [one for one in checkpoints if one.offset < end]
         self._other = extent is not None
 
@@ -54,7 +54,7 @@ class LogCheck:
         expected = self._left.pop()
         if record.offset == expected.offset and not record.unreadable:
             if checkpoint_of(record) == expected:
-                return expected.offset + 1 if self._other else self._mark
+                return expected.offset + 1 if self._other else self.mark
             self._other = True
         return self._or_end(0)
 
@@ -72,4 +72,4 @@ class LogCheck:
         """With no checkpoint left, nothing that was read is there any more, or nothing can be said."""
         if self._left:
             return None
-        return min(start, self._mark) if self._other else self._mark
+        return min(start, self.mark) if self._other else self.mark

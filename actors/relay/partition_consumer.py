@@ -42,6 +42,9 @@ TRUNCATED_RETRY: Final = 1.0
 LOOK_AGAIN: Final = 5.0
 """Seconds without records after which the queue is asked for its mark again."""
 
+CHECK_PATIENCE: Final = 10.0
+"""Seconds after which a checkpoint's record that does not come is taken for gone: at the end of a log nobody answers."""
+
 CHECK_INTERVAL: Final = 60.0
 """Seconds between looks whether the log still is the one that was read, while no records come that would show it."""
 
@@ -63,11 +66,23 @@ class PullAgain:
 
 
 @frozen
+class CheckLate:
+    """The record that a checkpoint tells of has not come: the log ends before it."""
+
+    offset: int
+
+    @property
+    def extent(self) -> Extent:
+        """What the log then holds, as far as that is known."""
+        return Extent(0, self.offset)
+
+
+@frozen
 class LookAgain:
     """Nothing has come for a while: ask whether the queue still stands where it was."""
 
 
-Message = Located | Pulled | Missed | Permits | BatchWritten | Rewind | PullAgain | LookAgain
+Message = Located | Pulled | Missed | Permits | BatchWritten | Rewind | PullAgain | LookAgain | CheckLate
 
 
 class PartitionConsumer(Actor[Message]):
@@ -126,7 +141,7 @@ class PartitionConsumer(Actor[Message]):
         match message, self._step:
             case Located(), Step.LOCATED | Step.RECORDS:
                 await self._located(ctx, message)
-            case Pulled() | Missed(), Step.CHECKED if self._check and message.offset == self._check.offset:
+            case Pulled() | Missed() | CheckLate(), Step.CHECKED if self._check and message.offset == self._check.offset:
                 await self._compared(ctx, self._check, message)
             case Pulled(offset=offset, records=records), Step.RECORDS if offset == self._next:
                 await self._take(ctx, records)
@@ -177,9 +192,12 @@ class PartitionConsumer(Actor[Message]):
         cut, self._cut = self._cut, None
         self._known = found.next is not None
         self._next = found.next or 0
-        end = self._next if cut is None else min(self._next, cut.end)
+        reach = self._next  # checkpoints beyond the mark tell of what had ended there before the queue forgot
+        if cut is None and found.checkpoints:
+            reach = max(reach, found.checkpoints[-1].offset + 1)
+        end = reach if cut is None else min(reach, cut.end)
         if any(one.offset < end for one in found.checkpoints):
-            self._check = LogCheck(self._next, found.checkpoints, cut)
+            self._check = LogCheck(reach, found.checkpoints, cut)
             await self._look(ctx, self._check)
         elif cut is not None and found.checkpoints:
             await self._return_to(ctx, cut.start)
@@ -214,19 +232,21 @@ class PartitionConsumer(Actor[Message]):
 
     async def _look(self, ctx: Context, check: LogCheck) -> None:
         self._step = Step.CHECKED
+        if check.offset >= self._next:
+            ctx.timer("check", CHECK_PATIENCE, CheckLate(check.offset))
         await ctx.lookup(self._kafka_connection).send(Pull(self._partition, check.offset, 1, ctx.ref))
 
-    async def _compared(self, ctx: Context, check: LogCheck, found: Pulled | Missed) -> None:
+    async def _compared(self, ctx: Context, check: LogCheck, found: Pulled | Missed | CheckLate) -> None:
         to = check.saw(found.records[0]) if isinstance(found, Pulled) else check.missed(found.extent)
         if to is None:
             await self._look(ctx, check)
-        elif to < self._next:
+        elif to < check.mark:
             await self._return_to(ctx, to)
         else:
             self._checked_at = ctx.now()
             if self._epoch is None and isinstance(found, Pulled):
                 self._epoch = found.records[0].epoch
-            await self._pull(ctx, to)
+            await self._pull(ctx, self._next)
 
     async def _return_to(self, ctx: Context, to: int) -> None:
         ctx.note("diverged", partition=self._partition, mark=self._next, to=to)

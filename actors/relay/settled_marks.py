@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,9 +14,10 @@ from forebay.actors.context import Context
 from forebay.actors.relay.messages import Locate, Located, Term
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.relay.replies import answer
-from forebay.actors.relay.snapshots import KEYS, Damaged, Snapshot, encode, read_newest, settled_topic
+from forebay.actors.relay.snapshots import KEYS, Damaged, Known, Snapshot, encode, read_newest, settled_topic
 from forebay.actors.relay.term_queue import REFUSALS, TermQueue
 from forebay.actors.within import within
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.errors import BackendError, Unavailable
 from forebay.backends.ports import Acks, Log, Mark, NewRecord, Queue, Record
 from forebay.backends.settled import SPAN, Settled
@@ -37,7 +38,7 @@ LOG_PATIENCE: Final = 15.0
 class Sent:
     """A partition's newest snapshot, and when it was written (monotonic seconds)."""
 
-    settled: Mapping[int, Settled]
+    known: Known
     at: float
 
 
@@ -58,7 +59,7 @@ class SettledMarks(Actor[Locate]):
         self._topic_lock = topic_lock
         self._backoff = backoff
         self._asked: asyncio.Queue[Locate] = asyncio.Queue()
-        self._known: Mapping[int, Settled] | None = None
+        self._known: Known | None = None
         self._sent: dict[int, Sent] = {}
         self._turn = 0
         self._cut: frozenset[int] = frozenset()
@@ -89,24 +90,26 @@ class SettledMarks(Actor[Locate]):
                         mark = marks[request.partition]
                         answer(request.reply_to, Located(mark.next, mark.checkpoints))
                 for request in unknown:
-                    answer(request.reply_to, Located(await self._restored(ctx, request.partition)))
+                    found = await self._restored(ctx, request.partition)
+                    answer(request.reply_to, Located(None) if found is None else Located(found.next, found.checkpoints))
             except REFUSALS as refusal:
                 await self._queue_of_term.refused(refusal)
 
-    async def _restored(self, ctx: Context, partition: int) -> int | None:
-        """Give the queue back what it knew of a partition, and return where that goes on; None if nobody knows."""
+    async def _restored(self, ctx: Context, partition: int) -> Mark | None:
+        """Give the queue back what it knew of a partition, and return its mark; None if nobody knows."""
         if self._known is None:
             self._known = await self._log_outage.call(partial(self._read, ctx))
-        settled = self._known.get(partition)
+        settled = self._known.settled.get(partition)
         if settled is None:
             return None
-        term = self._term
-        await self._queue_of_term.ask(partial(self._queue.restore, term.topic, term.token, term.epoch, {partition: settled}))
-        place = (await self._marks())[partition].next
-        ctx.note("restored", partition=partition, next=place, ended_above=settled.ended_above)
-        return place
+        term, points = self._term, {partition: self._known.checkpoints.get(partition, ())}
+        restore = partial(self._queue.restore, term.topic, term.token, term.epoch, {partition: settled}, points)
+        await self._queue_of_term.ask(restore)
+        mark = (await self._marks())[partition]
+        ctx.note("restored", partition=partition, next=mark.next, ended_above=settled.ended_above)
+        return mark
 
-    async def _read(self, ctx: Context) -> Mapping[int, Settled]:
+    async def _read(self, ctx: Context) -> Known:
         try:
             return await within(LOG_PATIENCE, read_newest(self._log, self._term.topic, partial(_note_damaged, ctx)))
         except Unavailable:
@@ -123,32 +126,36 @@ class SettledMarks(Actor[Locate]):
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL)
             try:
+                marks = (
+                    await self._marks()
+                )  # before the ends: those that a cut voids in between then are checked, and not missed
                 settled = await self._queue_of_term.ask(partial(self._queue.settled, self._term.topic, self._term.token))
             except REFUSALS as refusal:
                 await self._queue_of_term.refused(refusal)
             else:
                 self._note_cuts(ctx, settled)
-                await self._write(ctx, self._due(ctx.now(), settled))
+                await self._write(ctx, self._due(ctx.now(), marks, settled))
 
-    def _due(self, now: float, settled: Mapping[int, Settled]) -> Mapping[int, Sent]:
+    def _due(self, now: float, marks: Mapping[int, Mark], settled: Mapping[int, Settled]) -> Mapping[int, Sent]:
         """By partition of the log, what is to be written."""
-        lanes: dict[int, dict[int, Settled]] = {}
-        for mark, one in settled.items():
-            lanes.setdefault(log_place(self._term.topic, mark)[1], {})[mark] = one
-        never = Sent({}, now)
-        last = {partition: self._sent.get(partition, never) for partition in lanes}
-        return {
-            partition: Sent(found, now)
-            for partition, found in lanes.items()
-            if found != last[partition].settled or now - last[partition].at >= SNAPSHOT_REFRESH
-        }
+        lanes: dict[int, list[int]] = {}
+        for number in settled:
+            lanes.setdefault(log_place(self._term.topic, number)[1], []).append(number)
+        due: dict[int, Sent] = {}
+        for partition, numbers in lanes.items():
+            points = {number: marks[number].checkpoints for number in numbers if number in marks}
+            found = Known({n: _checked(settled[n], points.get(n, ())) for n in numbers}, points)
+            last = self._sent.get(partition)
+            if last is None or found != last.known or now - last.at >= SNAPSHOT_REFRESH:
+                due[partition] = Sent(found, now)
+        return due
 
     async def _write(self, ctx: Context, due: Mapping[int, Sent]) -> None:
         if not due:
             return
         topic, key = settled_topic(self._term.topic), KEYS[self._turn]
         records = [
-            NewRecord(topic, partition, encode(Snapshot(self._term.token, sent.settled)), key)
+            NewRecord(topic, partition, encode(Snapshot(self._term.token, sent.known.settled, sent.known.checkpoints)), key)
             for partition, sent in due.items()
         ]
         try:
@@ -164,6 +171,13 @@ class SettledMarks(Actor[Locate]):
         for mark in sorted(cut - self._cut):
             ctx.note("settled_cut", partition=mark, low=settled[mark].low, end=settled[mark].end)
         self._cut = cut
+
+
+def _checked(settled: Settled, checkpoints: Sequence[Checkpoint]) -> Settled:
+    """Return what can be checked of `settled`: an end beyond the newest checkpoint could be that of a record which the log
+    loses, and nothing would tell. Without a checkpoint nothing was written here yet.
+    """
+    return settled.below(checkpoints[-1].offset + 1) if checkpoints else settled
 
 
 def _note_damaged(ctx: Context, record: Record, error: Damaged) -> None:

@@ -2,6 +2,7 @@
 
 A record of its partition p tells of partition p of both of the topic's lanes. The newest counts. Ends are for ever, so an
 older snapshot, also one that an ended term wrote late, is never wrong: it only lets jobs run twice that have ended since.
+Whether the log still holds the records that ended is told by the checkpoints.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import astuple, evolve, field, frozen
 
+from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.errors import UnknownTopic
 from forebay.backends.ports import Acks, Extent, Log, LogConnection, OutOfRange, Record, Token, TopicSpec, Want
 from forebay.backends.settled import SPAN, Settled
@@ -29,7 +31,9 @@ LOOK_BACK: Final = 4
 """Offsets from the end within which the newest record that is not damaged is looked for."""
 
 _FETCH_WAIT: Final = 1.0  # seconds
-_VERSION: Final = 1
+_VERSION: Final = 2
+_READ: Final = (1, _VERSION)  # 1 has no checkpoints
+_CHECKPOINTS: Final = 40  # of a partition, the newest: enough for half of 2^40 offsets, and a record has room for no more
 
 
 class Damaged(Exception):
@@ -40,6 +44,7 @@ class _Entry(msgspec.Struct, array_like=True, frozen=True):
     mark: int
     low: int
     ended: bytes
+    checkpoints: tuple[tuple[int, int, int], ...] = ()
 
 
 class _Body(msgspec.Struct, array_like=True, frozen=True):
@@ -59,6 +64,15 @@ class Snapshot:
 
     token: Token
     settled: Mapping[int, Settled]
+    checkpoints: Checkpoints = field(factory=dict)
+
+
+@frozen
+class Known:
+    """What was known of partitions, by the numbers that the queue knows them by."""
+
+    settled: Mapping[int, Settled] = field(factory=dict)
+    checkpoints: Checkpoints = field(factory=dict)
 
 
 def settled_topic(topic: str) -> str:
@@ -73,9 +87,16 @@ def snapshots_spec(topic: TopicSpec) -> TopicSpec:
 
 def encode(snapshot: Snapshot) -> bytes:
     """Return a record's value: the CRC-32 of the rest, big-endian, and MessagePack."""
-    entries = tuple(_Entry(mark, one.low, one.ended) for mark, one in sorted(snapshot.settled.items()))
+    entries = tuple(
+        _Entry(mark, one.low, one.ended, _points(snapshot.checkpoints.get(mark, ())))
+        for mark, one in sorted(snapshot.settled.items())
+    )
     body = _pack(_Body(_VERSION, snapshot.token.generation, snapshot.token.index, entries))
     return zlib.crc32(body).to_bytes(4) + body
+
+
+def _points(checkpoints: Sequence[Checkpoint]) -> tuple[tuple[int, int, int], ...]:
+    return tuple(astuple(point) for point in checkpoints[-_CHECKPOINTS:])
 
 
 def decode(value: bytes) -> Snapshot:
@@ -87,13 +108,15 @@ def decode(value: bytes) -> Snapshot:
         found = _unpack(body)
     except msgspec.MsgspecError as error:
         raise Damaged(str(error)) from error
-    if found.version != _VERSION:
-        raise Damaged(f"it has version {found.version} and this forebay knows version {_VERSION}")
+    if found.version not in _READ:
+        raise Damaged(f"it has version {found.version} and this forebay knows the versions up to {_VERSION}")
     settled = {entry.mark: Settled.of(entry.low, entry.ended) for entry in found.entries}
-    return Snapshot(Token(found.generation, found.index), settled)
+    checkpoints = {entry.mark: tuple(Checkpoint(*point) for point in entry.checkpoints) for entry in found.entries}
+    kept = {mark: points for mark, points in checkpoints.items() if points}
+    return Snapshot(Token(found.generation, found.index), settled, kept)
 
 
-async def read_newest(log: Log, topic: str, damaged: Callable[[Record, Damaged], None]) -> Mapping[int, Settled]:
+async def read_newest(log: Log, topic: str, damaged: Callable[[Record, Damaged], None]) -> Known:
     """Return what the newest snapshots say of every partition of which there is one; tell `damaged` of what cannot be read.
 
     Nothing where the log has no such topic. Raises `Unavailable`; takes as long as the log does.
@@ -101,15 +124,14 @@ async def read_newest(log: Log, topic: str, damaged: Callable[[Record, Damaged],
     try:
         connection = await log.connect(settled_topic(topic))
     except UnknownTopic:
-        return {}
+        return Known()
     try:
         tails = await _tails(connection, await connection.extents())
     finally:
         await connection.close()
-    found: dict[int, Settled] = {}
-    for records in tails.values():
-        found |= _newest(records, damaged)
-    return found
+    newest = [found for records in tails.values() if (found := _newest(records, damaged)) is not None]
+    settled = {mark: one for found in newest for mark, one in found.settled.items()}
+    return Known(settled, {mark: points for found in newest for mark, points in found.checkpoints.items()})
 
 
 async def _tails(connection: LogConnection, extents: Mapping[int, Extent]) -> Mapping[int, Sequence[Record]]:
@@ -131,10 +153,10 @@ async def _tails(connection: LogConnection, extents: Mapping[int, Extent]) -> Ma
     return tails
 
 
-def _newest(records: Sequence[Record], damaged: Callable[[Record, Damaged], None]) -> Mapping[int, Settled]:
+def _newest(records: Sequence[Record], damaged: Callable[[Record, Damaged], None]) -> Snapshot | None:
     for record in reversed(records):
         try:
-            return decode(record.value).settled
+            return decode(record.value)
         except Damaged as error:
             damaged(record, error)
-    return {}
+    return None

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.parked import parked_id
 from forebay.backends.ports import Claim, Headers, JobState, Mark, Outcome, ParkedRecord, QueuedJob, Retry
 from forebay.backends.settled import Settled
@@ -103,10 +103,11 @@ def settled(low: bytes, pieces: Sequence[bytes | None]) -> Settled:
     return Settled.of(int(low), bits[int(low) % (8 * PIECE) // 8 :])
 
 
-def settled_words(settled: Mapping[int, Settled]) -> Iterator[Word]:
-    """Settled offsets as `restore.lua` takes them: partition, low mark, first offset of the bits, the bits."""
+def settled_words(settled: Mapping[int, Settled], checkpoints: Checkpoints) -> Iterator[Word]:
+    """What was known as `restore.lua` takes it: partition, low mark, first offset of the bits, the bits, the checkpoints."""
     for partition, one in settled.items():
-        yield from (partition, one.low, one.first, one.ended)
+        points = (f"{point.offset} {point.checksum} {point.timestamp}" for point in checkpoints.get(partition, ()))
+        yield from (partition, one.low, one.first, one.ended, " ".join(points))
 
 
 def claim(topic: str, sequence: int, row: Sequence[Any]) -> Claim:

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.ends import MAX_BYTES, End
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken, Unavailable
 from forebay.backends.ports import (
@@ -141,9 +141,16 @@ class RedisQueue:
             found[partition] = codec.settled(low, pieces)
         return found
 
-    async def restore(self, topic: str, token: Token, epoch: str, settled: Mapping[int, Settled]) -> None:
+    async def restore(
+        self,
+        topic: str,
+        token: Token,
+        epoch: str,
+        settled: Mapping[int, Settled],
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         """Give partitions without a mark what an earlier memory knew, all in one step."""
-        words = codec.settled_words(settled)
+        words = codec.settled_words(settled, checkpoints or {})
         _fenced(await self._run(scripts.RESTORE, topic, token.generation, token.index, epoch, *words), topic, token)
 
     async def rewind(self, topic: str, token: Token, epoch: str, partition: int, to: int) -> None:

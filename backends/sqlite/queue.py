@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.ends import End
 from forebay.backends.ports import (
     Claim,
@@ -109,10 +109,18 @@ class SqliteQueue:
         """Which offsets have ended; nothing is said beyond the first 10,000 jobs that have not."""
         return await self._database.run(partial(queue_relay.settled, topic=topic, token=token))
 
-    async def restore(self, topic: str, token: Token, epoch: str, settled: Mapping[int, Settled]) -> None:
+    async def restore(
+        self,
+        topic: str,
+        token: Token,
+        epoch: str,
+        settled: Mapping[int, Settled],
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         """Give partitions without a mark what an earlier memory knew."""
-        found = dict(settled)
-        await self._database.run(partial(queue_relay.restore, topic=topic, token=token, epoch=epoch, found=found))
+        found, points = dict(settled), dict(checkpoints or {})
+        restore = partial(queue_relay.restore, topic=topic, token=token, epoch=epoch, found=found, checkpoints=points)
+        await self._database.run(restore)
 
     async def rewind(self, topic: str, token: Token, epoch: str, partition: int, to: int) -> None:
         """Move a mark back."""

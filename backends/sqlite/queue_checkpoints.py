@@ -33,9 +33,7 @@ def add(connection: sqlite3.Connection, topic: str, partition: int, newest: Chec
 def rewind(connection: sqlite3.Connection, topic: str, partition: int, to: int) -> None:
     """Move the mark back, and forget all that is known of the offsets from `to` on."""
     place = (topic, partition, to)
-    moved = connection.execute("UPDATE marks SET next = ?3 WHERE topic = ?1 AND partition = ?2 AND next > ?3", place)
-    if moved.rowcount == 0:
-        return
+    connection.execute("UPDATE marks SET next = ?3 WHERE topic = ?1 AND partition = ?2 AND next > ?3", place)
     connection.execute("DELETE FROM checkpoints WHERE topic = ? AND partition = ? AND offset >= ?", place)
     connection.execute("UPDATE jobs SET hold = NULL WHERE topic = ? AND partition = ? AND hold >= ?", place)
     connection.execute("UPDATE parked SET hold = NULL WHERE topic = ? AND partition = ? AND hold >= ?", place)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, frozen
 
-from forebay.backends.checkpoints import Checkpoint
+from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.ends import End
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
 from forebay.backends.parked import parked_id
@@ -135,10 +135,17 @@ def settled(connection: sqlite3.Connection, topic: str, token: Token) -> dict[in
     return queue_settled.settled(connection, topic)
 
 
-def restore(connection: sqlite3.Connection, topic: str, token: Token, epoch: str, found: Mapping[int, Settled]) -> None:
+def restore(
+    connection: sqlite3.Connection,
+    topic: str,
+    token: Token,
+    epoch: str,
+    found: Mapping[int, Settled],
+    checkpoints: Checkpoints,
+) -> None:
     """Let partitions without a mark begin where an earlier queue stood."""
     _require_epoch(connection, topic, token, epoch)
-    queue_settled.restore(connection, topic, found)
+    queue_settled.restore(connection, topic, found, checkpoints)
 
 
 def rewind(connection: sqlite3.Connection, topic: str, token: Token, epoch: str, partition: int, to: int) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
+from forebay.backends.checkpoints import Checkpoints
 from forebay.backends.settled import SPAN, Settled
 
 HELD: Final = 10_000
@@ -79,11 +80,16 @@ def cut(connection: sqlite3.Connection, topic: str, partition: int, to: int) -> 
             connection.execute("INSERT INTO restored VALUES (?, ?, ?, ?)", (topic, partition, left.low, left.ended))
 
 
-def restore(connection: sqlite3.Connection, topic: str, found: Mapping[int, Settled]) -> None:
-    """Give partitions without a mark their low mark and what has ended above it."""
+def restore(connection: sqlite3.Connection, topic: str, found: Mapping[int, Settled], checkpoints: Checkpoints) -> None:
+    """Give partitions without a mark their low mark, what has ended above it, and the checkpoints."""
     for partition, one in found.items():
         added = connection.execute(
             "INSERT INTO marks (topic, partition, next) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (topic, partition, one.low)
         )
         if added.rowcount == 1 and one.ended:
             connection.execute("INSERT INTO restored VALUES (?, ?, ?, ?)", (topic, partition, one.low, one.ended))
+        if added.rowcount == 1:
+            rows = [
+                (topic, partition, point.offset, point.checksum, point.timestamp) for point in checkpoints.get(partition, ())
+            ]
+            connection.executemany("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?)", rows)

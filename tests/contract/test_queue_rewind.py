@@ -203,3 +203,64 @@ async def test_what_an_earlier_memory_knew_from_there_on_is_void(term, queue):
     await rewind(term, 10)
     written = await term.write(*(job(f"k{n}") for n in range(10, 24)))
     assert (written.settled, written.queued) == (0, 14)
+
+
+# what was restored, beyond the mark
+
+
+async def brought_back(term, bits=b"\x7f\xff\xff", *offsets):
+    """A mark at 0; 1 to 23 had ended in an earlier memory, by checkpoints of these offsets."""
+    points = {0: [stood(offset) for offset in offsets]}
+    await term.queue.restore("jobs", term.token, term.epoch, {0: Settled(0, bits)}, points)
+    term.next = {0: 0}
+
+
+async def test_what_is_restored_comes_with_its_checkpoints_also_those_beyond_the_mark(term, site):
+    await brought_back(term, b"\x7f\xff\xff", 3, 15, 23)
+    assert await term.mark() == Mark(0, 0, (stood(3), stood(15), stood(23)))
+    again = await Term(await site.reopen(), token=Token(1, 2)).begin()
+    assert (await again.mark()).checkpoints == (stood(3), stood(15), stood(23))
+
+
+async def test_those_beyond_the_mark_stay_until_the_relay_has_passed_them(term):
+    await brought_back(term, b"\x7f\xff\xff", 3, 15, 23)
+    await passed(term, 4)
+    assert (await term.mark()).checkpoints == (stood(3), stood(15), stood(23))
+    await passed(term, 10)
+    assert (await term.mark()).checkpoints == (stood(3), stood(9), stood(15), stood(23))
+    await passed(term, 24)
+    assert (await term.mark()).checkpoints == (*extended([stood(3), stood(9), stood(15)], stood(23)),)
+
+
+async def test_a_partition_that_has_a_mark_keeps_its_own_checkpoints(term):
+    await passed(term, 5)
+    await brought_back(term, b"\x7f\xff\xff", 3, 15, 23)
+    assert await term.mark() == Mark(5, 5, (stood(4),))
+
+
+async def test_what_had_ended_beyond_a_place_above_the_mark_is_void_and_below_it_stays(term):
+    await brought_back(term, b"\x7f\xff\xff", 3, 15, 23)
+    await rewind(term, 10)
+    assert await term.mark() == Mark(0, 0, (stood(3),))
+    assert await settled(term) == Settled(0, b"\x7f\xc0")
+    written = await term.write(*(job(f"k{n}") for n in range(24)))
+    assert (written.settled, written.queued) == (9, 15)
+
+
+async def test_a_low_mark_that_has_passed_the_mark_goes_back_to_that_place(term):
+    await brought_back(term, b"\x7f\xff\xff", 3, 15, 23)
+    await term.write(job("a"))
+    await finish(term, *(await claimed(term)).values())
+    assert await settled(term) == Settled(24)
+    await rewind(term, 10)
+    term.next = {0: 1}
+    assert await settled(term) == Settled(10)
+    written = await term.write(*(job(f"k{n}") for n in range(1, 24)))
+    assert (written.settled, written.queued) == (9, 14)
+
+
+async def test_going_back_where_nothing_lies_beyond_changes_nothing(term):
+    await passed(term, 5)
+    await rewind(term, 5)
+    await term.queue.rewind("jobs", term.token, term.epoch, 3, 7)
+    assert await term.queue.marks("jobs", term.token) == {0: Mark(5, 5, (stood(4),))}

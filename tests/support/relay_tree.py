@@ -116,7 +116,7 @@ class Services:
 
     async def forget(self, *, everything):
         """Make the queue lose its fences; with `everything`, its marks and jobs too, as an empty one in its place."""
-        tables = ("topics", "marks", "jobs", "parked") if everything else ("topics",)
+        tables = ("topics", "marks", "checkpoints", "restored", "jobs", "parked") if everything else ("topics",)
 
         def lose(connection):
             for table in tables:

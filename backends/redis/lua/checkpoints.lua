@@ -13,6 +13,11 @@ end
 local function add_checkpoint(field, offset, sum, time)
   local newest, near, older = tonumber(offset), 0, checkpoints(field)
   local kept = {offset .. ' ' .. sum .. ' ' .. time}
+  for _, one in ipairs(older) do
+    if one.offset > newest then
+      kept[#kept + 1] = one.text
+    end
+  end
   for i = #older, 1, -1 do
     local distance = newest - older[i].offset
     if distance > 0 and (i == 1 or newest - older[i - 1].offset > 2 * near) then
@@ -24,11 +29,13 @@ local function add_checkpoint(field, offset, sum, time)
 end
 
 local function drop_checkpoints(field, from)
-  local kept = {}
-  for _, one in ipairs(checkpoints(field)) do
+  local found, kept = checkpoints(field), {}
+  for _, one in ipairs(found) do
     if one.offset < from then
       kept[#kept + 1] = one.text
     end
   end
-  redis.call('HSET', key('checkpoints'), field, table.concat(kept, ' '))
+  if #kept < #found then
+    redis.call('HSET', key('checkpoints'), field, table.concat(kept, ' '))
+  end
 end

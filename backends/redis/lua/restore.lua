@@ -1,5 +1,5 @@
--- Gives partitions without a mark what an earlier memory knew of them. ARGV: now, generation, index, epoch, then four for each:
--- partition, low mark, first offset of the bits (a multiple of 8), the bits. The hash `restored` holds where the bits end: up to
+-- Gives partitions without a mark what an earlier memory knew of them. ARGV: now, generation, index, epoch, then five for each:
+-- partition, low mark, first offset of the bits (a multiple of 8), the bits, the checkpoints as checkpoints.lua has them. The hash `restored` holds where the bits end: up to
 -- there `write` asks whether a job has ended.
 
 local epoch, refused = stored_epoch()
@@ -19,7 +19,7 @@ local function set_range(partition, offset, bits)
 end
 
 make_room()
-for at = 5, #ARGV, 4 do
+for at = 5, #ARGV, 5 do
   local field, low, first, bits = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   if redis.call('HSETNX', key('marks'), field, low) == 1 then
     redis.call('HSET', key('settled'), field, low)
@@ -27,6 +27,7 @@ for at = 5, #ARGV, 4 do
       set_range(tonumber(field), first, bits)
       redis.call('HSET', key('restored'), field, int(first + #bits * 8))
     end
+    redis.call('HSET', key('checkpoints'), field, ARGV[at + 4])
   end
 end
 return {'ok'}

@@ -8,9 +8,6 @@ elseif epoch ~= ARGV[4] then
 end
 local field, to = ARGV[5], tonumber(ARGV[6])
 local partition, mark = tonumber(field), tonumber(redis.call('HGET', key('marks'), field) or 0)
-if mark <= to then
-  return {'ok'}
-end
 
 local function lower(name)
   local old = tonumber(redis.call('HGET', key(name), field))
@@ -35,8 +32,19 @@ local function clear_bits(last)
   end
 end
 
-make_room()
 local restored = tonumber(redis.call('HGET', key('restored'), field) or 0)
+if mark <= to then  -- what was restored may reach beyond the mark
+  make_room()
+  if restored > to then
+    clear_bits(restored)
+    lower('settled')
+    lower('restored')
+  end
+  drop_checkpoints(field, to)
+  return {'ok'}
+end
+
+make_room()
 clear_bits(math.max(mark, restored))
 lower('settled')
 lower('restored')

@@ -1,10 +1,12 @@
 """Where partitions go on, and the snapshots for a queue that forgets, on virtual time (R14, R2, R3)."""
 
 import asyncio
+import zlib
 from contextlib import asynccontextmanager
 from random import Random
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 from support.flaky import Faults, Flaky
@@ -24,6 +26,7 @@ from forebay.actors.relay.snapshots import (
     settled_topic,
     snapshots_spec,
 )
+from forebay.backends.checkpoints import Checkpoint
 from forebay.backends.errors import BackendError
 from forebay.backends.ports import Acks, Done, Lease, NewRecord, QueuedJob, Token, TopicSpec
 from forebay.backends.settled import SPAN, Settled
@@ -80,7 +83,7 @@ async def written(stand):
 
 
 async def newest(stand):
-    return dict(await read_newest(stand.log.port, "jobs", lambda record, error: None))
+    return dict((await read_newest(stand.log.port, "jobs", lambda record, error: None)).settled)
 
 
 async def interval(times=1):
@@ -328,8 +331,14 @@ def test_looking_is_bounded_to_one_call_an_interval():
 # the record
 
 SETTLED = st.builds(Settled.of, st.integers(0, 2**60), st.binary(max_size=30))
+POINTS = st.lists(st.builds(Checkpoint, *3 * [st.integers(0, 2**40)]), min_size=1, max_size=40).map(tuple)
+TOLD = st.dictionaries(st.integers(0, 9), st.tuples(SETTLED, st.none() | POINTS))
 SNAPSHOTS = st.builds(
-    Snapshot, st.builds(Token, st.integers(0, 9), st.integers(0, 2**60)), st.dictionaries(st.integers(0, 9), SETTLED)
+    lambda token, told: Snapshot(
+        token, {n: one for n, (one, _) in told.items()}, {n: points for n, (_, points) in told.items() if points}
+    ),
+    st.builds(Token, st.integers(0, 9), st.integers(0, 2**60)),
+    TOLD,
 )
 
 
@@ -350,4 +359,30 @@ def test_a_record_with_any_bit_changed_or_cut_off_is_damaged(one, data):
 
 def test_the_longest_snapshot_fits_into_a_record():
     full = Settled.of(2**60, b"\x7f" + b"\xff" * SPAN)
-    assert len(encode(Snapshot(Token(2**60, 2**60), {9999: full, retry_mark(9999): full}))) < MAX_RECORD - 1000
+    points = [Checkpoint(2**60 + n, 2**32 - 1, 2**60) for n in range(500)]
+    numbers = (9999, retry_mark(9999))
+    longest = Snapshot(Token(2**60, 2**60), dict.fromkeys(numbers, full), dict.fromkeys(numbers, points))
+    assert len(encode(longest)) < MAX_RECORD - 1000
+    assert decode(encode(longest)).checkpoints[9999] == tuple(points[-40:])
+
+
+def test_a_snapshot_of_the_first_version_which_has_no_checkpoints_is_read():
+    body = msgspec.msgpack.encode([1, 3, 4, [[0, 5, b"\x03"], [7, 9, b""]]])
+    told = Snapshot(Token(3, 4), {0: Settled(5, b"\x03"), 7: Settled(9)})
+    assert decode(zlib.crc32(body).to_bytes(4) + body) == told
+
+
+def test_an_end_that_no_checkpoint_reaches_is_not_told_where_there_are_checkpoints():
+    async def main():
+        async with marking() as stand:
+            jobs = [QueuedJob(n, f"0-{n}", "t", b"") for n in range(20)]
+            point = Checkpoint(9, 1, 1)
+            await stand.queue.port.write("jobs", TOKEN, stand.epoch, 0, 0, 10, jobs[:10], point)
+            await stand.queue.port.write("jobs", TOKEN, stand.epoch, 0, 10, 20, jobs[10:])
+            await end(stand, *(f"0-{n}" for n in (3, 8, 12)))
+            await interval()
+            known = await read_newest(stand.log.port, "jobs", lambda record, error: None)
+            assert known.checkpoints == {0: (point,)}
+            assert [n for n in range(20) if known.settled[0].has_ended(n)] == [3, 8]
+
+    run(main)
