@@ -2,8 +2,11 @@
 
 `ActorHarness` runs a single actor among probes, from plain synchronous tests or beside a running loop. `run_virtual` and
 `virtual_runtime` run a tree in which hours cost milliseconds and the same seed gives the same run; there `crash` makes an
-actor fail, `until_event` waits for what follows, and `record` keeps a trace with a digest. docs/testing.md shows each.
+actor fail, `until_event` waits for what follows, and `record` keeps a trace with a digest. `World` is a whole system on
+simulated services; it needs the extra `simulation`. docs/testing.md shows each.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from forebay.scenarios.fences import Fenced
 from forebay.scenarios.harness import ActorHarness, Probe
@@ -19,6 +22,9 @@ from forebay.scenarios.virtual import (
     virtual_runtime,
 )
 
+if TYPE_CHECKING:
+    from forebay.scenarios.simulation.world import World
+
 __all__ = [
     "ActorHarness",
     "Crash",
@@ -32,6 +38,7 @@ __all__ = [
     "Probe",
     "Stuck",
     "Trace",
+    "World",
     "crash",
     "first_difference",
     "loop_factory",
@@ -40,3 +47,11 @@ __all__ = [
     "until_event",
     "virtual_runtime",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "World":
+        from forebay.scenarios.simulation.world import World  # noqa: PLC0415 - it needs a package that the rest does without
+
+        return World
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
