@@ -19,13 +19,14 @@ from forebay.actors.relay.detour import name_aside, put_back, set_aside
 from forebay.actors.relay.log_check import last_of
 from forebay.actors.relay.messages import Term
 from forebay.actors.relay.outage import Outage
-from forebay.backends.errors import BackendError, FenceMissing, JobTooLarge, MarkMismatch, StaleToken, Unavailable
+from forebay.actors.relay.term_queue import REFUSALS
+from forebay.backends.errors import BackendError, JobTooLarge, MarkMismatch, Unavailable
 from forebay.backends.ports import Acks, Log, ParkedRecord, Queue, QueuedJob, Record
 from forebay.config.values import Backoff
 
 Item = QueuedJob | ParkedRecord
 
-ANSWERS: Final = (StaleToken, FenceMissing, MarkMismatch)
+ANSWERS: Final = (*REFUSALS, MarkMismatch)
 """Refusals that speak of the whole range, and not of a job in it."""
 
 
@@ -50,17 +51,19 @@ class Range:
 
 
 class RangeWriter:
-    """Notes `put_back` for each job that went back into the log, `parked` for records set aside, `queue_away`, `log_away`
-    and their ends.
+    """What the writer knows of the queue is in `outage`. Notes `put_back` for each job that went back into the log, `parked`
+    for records set aside, `log_away` and its end.
     """
 
-    def __init__(self, ctx: Context, term: Term, queue: Queue, log: Log, acks: Acks, backoff: Backoff) -> None:
+    def __init__(
+        self, ctx: Context, term: Term, queue: Queue, outage: Outage, log: Log, acks: Acks, backoff: Backoff
+    ) -> None:
         self._ctx = ctx
         self._term = term
         self._queue = queue
         self._log = log
         self._acks = acks
-        self._outage = Outage(ctx, "queue", backoff)
+        self._outage = outage
         self._log_outage = Outage(ctx, "log", backoff)
 
     async def write(self, wanted: Range) -> None:
@@ -75,20 +78,6 @@ class RangeWriter:
                     await self.write(half)
             else:
                 await self._divert(wanted, error)
-
-    async def rewind(self, partition: int, to: int) -> None:
-        """Return when the mark has gone back to `to`, however long that takes. Raises `ANSWERS`."""
-        term = self._term
-
-        async def attempt() -> None:
-            try:
-                await self._queue.rewind(term.topic, term.token, term.epoch, partition, to)
-            except (Unavailable, *ANSWERS):
-                raise
-            except BackendError as error:
-                raise Unavailable(f"it refuses to move a mark back: {error}") from error
-
-        await self._outage.call(attempt)
 
     # --- one range
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
-from forebay.actors.relay.messages import BatchWritten, CutAt, Rewind, Term, TermRefused, Write
+from forebay.actors.relay.messages import BatchWritten, CutAt, Rewind, Term, Write
 from forebay.actors.relay.outage import RETRY
 from forebay.actors.relay.range_writer import Item, Range, RangeWriter
 from forebay.actors.relay.replies import answer
-from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
+from forebay.actors.relay.term_queue import REFUSALS, TermQueue
+from forebay.backends.errors import MarkMismatch
 from forebay.backends.ports import Acks, Log, Queue, QueuedJob
 from forebay.config.values import Backoff
 
@@ -29,7 +31,7 @@ class RedisWriter(Actor[Write | CutAt]):
     While the queue is `Unavailable` or `Full` it holds what it has and tries for ever; consumers get no answer and stop
     pulling (row R5). If the queue refuses the term, `topic_lock` is told and the request stays without an answer: the
     term is about to end. A job that the queue has something against goes back into `log`, to the retry topic with `acks`,
-    and is parked in the end (row R6); the rest of its range is written. Notes what `RangeWriter` does.
+    and is parked in the end (row R6); the rest of its range is written. Notes what `RangeWriter` and `TermQueue` do.
     """
 
     def __init__(self, *, term: Term, queue: Queue, log: Log, acks: Acks, topic_lock: str, backoff: Backoff = RETRY) -> None:
@@ -40,26 +42,28 @@ class RedisWriter(Actor[Write | CutAt]):
         self._topic_lock = topic_lock
         self._backoff = backoff
         self._lanes: dict[int, asyncio.Queue[Write | CutAt]] = {}
+        self._term_queue: TermQueue
         self._ranges: RangeWriter
 
     async def on_start(self, ctx: Context) -> None:
-        self._ranges = RangeWriter(ctx, self._term, self._queue, self._log, self._acks, self._backoff)
+        term, queue, log = self._term, self._queue, self._log
+        self._term_queue = TermQueue(ctx, term, self._topic_lock, self._backoff)
+        self._ranges = RangeWriter(ctx, term, queue, self._term_queue.outage, log, self._acks, self._backoff)
 
     async def on_message(self, ctx: Context, message: Write | CutAt) -> None:
         lane = self._lanes.get(message.partition)
         if lane is None:
             lane = self._lanes[message.partition] = asyncio.Queue()
-            ctx.run(f"partition {message.partition}", self._serve(ctx, lane))
+            ctx.run(f"partition {message.partition}", self._serve(lane))
         lane.put_nowait(message)  # bounded by its consumer, which waits for each answer
 
-    async def _serve(self, ctx: Context, lane: asyncio.Queue[Write | CutAt]) -> None:
+    async def _serve(self, lane: asyncio.Queue[Write | CutAt]) -> None:
         while True:
             request = await lane.get()
             try:
                 reply = await (self._write(request) if isinstance(request, Write) else self._go_back(request))
-            except (StaleToken, FenceMissing) as refusal:
-                forgot = isinstance(refusal, FenceMissing)
-                await ctx.lookup(self._topic_lock).send(TermRefused(self._term.token, forgot, str(refusal)))
+            except REFUSALS as refusal:
+                await self._term_queue.refused(refusal)
             else:
                 answer(request.reply_to, reply)
 
@@ -74,7 +78,9 @@ class RedisWriter(Actor[Write | CutAt]):
         return BatchWritten(request.partition, request.to)
 
     async def _go_back(self, request: CutAt) -> Rewind:
-        await self._ranges.rewind(request.partition, request.to)
+        term = self._term
+        back = partial(self._queue.rewind, term.topic, term.token, term.epoch, request.partition, request.to)
+        await self._term_queue.ask(back)
         return Rewind(request.partition, request.to)
 
 

@@ -18,13 +18,13 @@ REFUSALS: Final = (StaleToken, FenceMissing)
 
 
 class TermQueue:
-    """One role's questions. Notes `queue_away` and `queue_back`."""
+    """One role's questions. `outage` is for those that it asks in a way of its own. Notes `queue_away` and `queue_back`."""
 
     def __init__(self, ctx: Context, term: Term, topic_lock: str, backoff: Backoff) -> None:
         self._ctx = ctx
         self._term = term
         self._topic_lock = topic_lock
-        self._outage = Outage(ctx, "queue", backoff)
+        self.outage = Outage(ctx, "queue", backoff)
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return the queue's answer, however long that takes. Raises `REFUSALS`."""
@@ -37,7 +37,7 @@ class TermQueue:
             except BackendError as error:
                 raise Unavailable(f"it refuses what the relay must know: {error}") from error
 
-        return await self._outage.call(attempt)
+        return await self.outage.call(attempt)
 
     async def refused(self, refusal: BackendError) -> None:
         """Tell `topic_lock` that the queue refuses the term."""

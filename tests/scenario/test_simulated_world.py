@@ -112,7 +112,7 @@ def test_a_paused_holder_comes_back_and_what_it_wrote_too_late_is_refused_and_co
 
 def test_a_holder_that_is_cut_off_from_consul_gives_way():
     async def main(world):
-        posting = loading(world, JOBS)
+        posting = loading(world, JOBS, every=0.2)  # for longer than the takeover takes: a holder shows by what it writes
         first = await relaying(world)
         world.consul.cut(first)
         await world.until(lambda: relay_of(world) != first)
