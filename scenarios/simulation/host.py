@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from forebay.scenarios.clock import VirtualClock
 from forebay.scenarios.loop import running_loop
 from forebay.scenarios.simulation.process import Being, HostGone, Process
-from forebay.supervisors.runtime import Runtime, RuntimeFailed, StopReport
+from forebay.supervisors.runtime import Runtime, RuntimeFailed, RuntimeStartFailed, StopReport
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Runtime)
@@ -44,32 +44,36 @@ class Host(Generic[R]):
     def runtime(self) -> R:
         """The runtime of the newest life, to look at; for calls that wait there is `run`. Raises `HostGone` before any."""
         if self._runtime is None:
-            raise HostGone(f"{self.name} was never started")
+            raise HostGone(f"{self.name} was not started")
         return self._runtime
 
     async def start(self) -> bool:
         """Begin a new life and return when its whole tree has started; what it raises is `Runtime.start`'s, and the life is
-        over then. False while one lives.
+        over then. Raises `HostGone` if it is killed or stopped meanwhile. False while one lives.
         """
         if self.being is not Being.DEAD:
             return False
         self.lives += 1
-        self._process = Process(self._loop, self.name, self.lives)
+        process = self._process = Process(self._loop, self.name, self.lives)
+        self._runtime, self.failure = None, None
         self._note(self, "Started")
-        started = False
+        runtime: R | None = None
         try:
-            await self._process.run(self._begin)
-            started = True
+            runtime = await process.run(self._begin)
+        except RuntimeStartFailed as error:
+            if process.stopping:
+                raise HostGone(f"{self.name} was stopped while it started") from error
+            raise
         finally:
-            if not started:
-                self.kill()
-        self._watch = self._loop.create_task(self._watched(self._process, self.runtime), name=f"{self.name}: watch")
+            if runtime is None and process.kill():
+                self._note(self, "Ended")
+        self._watch = self._loop.create_task(self._watched(process, runtime), name=f"{self.name}: watch")
         return True
 
-    async def _begin(self) -> None:
-        self.failure = None
-        self._runtime = self._boot(self)
-        await self._runtime.start()
+    async def _begin(self) -> R:
+        runtime = self._runtime = self._boot(self)
+        await runtime.start()
+        return runtime
 
     async def _watched(self, process: Process, runtime: R) -> None:
         """A runtime that gives up ends its program."""
@@ -80,7 +84,8 @@ class Host(Generic[R]):
         except RuntimeFailed as failure:
             self.failure = failure
             self._note(self, "GaveUp")
-            self.kill()
+            if process.kill():
+                self._note(self, "Ended")
 
     async def run(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run `act` in its process; see `Process.run`. Raises `HostGone`."""
@@ -109,11 +114,16 @@ class Host(Generic[R]):
         """Stop in order, within `grace` seconds or the runtime's deadline, and end the process; return how it went, None for
         a host that was not running. Raises `HostGone` if it is killed meanwhile.
         """
-        if self.being is Being.DEAD:
+        process, runtime = self._process, self._runtime
+        if process is None or process.being is Being.DEAD:
             return None
-        runtime = self.runtime
-        report = await self.run(lambda: runtime.stop(grace))
-        self.kill()
+        if runtime is None:  # not one line of its program has run yet
+            self.kill()
+            return None
+        process.stopping = True
+        report = await process.run(lambda: runtime.stop(grace))
+        if process.kill():
+            self._note(self, "Ended")
         return report
 
     def _did(self, done: bool, what: str) -> bool:

@@ -34,12 +34,15 @@ class Being(enum.Enum):
 
 
 class Process:
-    """One life of a host: `name` and `number`, from 1. Its verbs are for those outside it."""
+    """One life of a host: `name` and `number`, from 1. Its verbs are for those outside it. `stopping` is set by whoever asks
+    its program to stop.
+    """
 
     def __init__(self, loop: VirtualLoop, name: str, number: int) -> None:
         self.name = name
         self.number = number
         self.being = Being.RUNNING
+        self.stopping = False
         self._loop = loop
         self._held: list[asyncio.Handle] = []
         self._awaited: dict[int, asyncio.Future[Any]] = {}

@@ -1,6 +1,7 @@
 """Hosts of a simulation: lives of runtimes, one after the other (F2)."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_start_that_fails_is_raised_and_leaves_a_dead_host():
 def test_whoever_starts_or_stops_a_host_that_is_killed_meanwhile_learns_it():
     async def main():
         site = Site()
-        with pytest.raises(HostGone, match="never started"):
+        with pytest.raises(HostGone, match="was not started"):
             _ = site.host.runtime
         await site.host.start()
         stopping = asyncio.ensure_future(site.host.terminate())
@@ -121,6 +122,23 @@ def test_whoever_starts_or_stops_a_host_that_is_killed_meanwhile_learns_it():
         site.host.kill()
         with pytest.raises(HostGone):
             await stopping
+
+    run(main)
+
+
+def test_a_host_may_be_stopped_while_it_starts():
+    async def main():
+        site = Site()
+        for steps in range(12):
+            starting = asyncio.ensure_future(site.host.start())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await site.host.terminate()
+            with contextlib.suppress(HostGone):
+                await starting
+            site.host.kill()
+            starts = sum(what == "Started" for _, what in site.notes)
+            assert starts == sum(what == "Ended" for _, what in site.notes) == site.host.lives
 
     run(main)
 
