@@ -8,7 +8,7 @@ from attrs import frozen
 
 from forebay.actors.ask import Ask
 from forebay.actors.events import DeadLetter, Dropped
-from forebay.actors.exits import Exit, Normal
+from forebay.actors.exits import Exit, Normal, Shutdown
 from forebay.actors.mailbox import ActorStopped, Mailbox, MailboxSpec
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Cell:
         "dead_letters",
         "handled",
         "incarnation",
+        "keeps",
         "last_exit",
         "mailbox",
         "path",
@@ -48,6 +49,7 @@ class Cell:
         self.system = system
         self.path = path
         self.mailbox = Mailbox(path, mailbox, self._dropped)
+        self.keeps = mailbox.keep
         self.process: ActorProcess | None = None
         self.incarnation = 0
         self.last_exit: Exit | None = None
@@ -86,9 +88,14 @@ class Cell:
         self.clear(why)
 
     def clear(self, why: str) -> None:
-        """Let everything queued go: asks fail, the rest are dead letters."""
+        """Let everything queued go: asks fail, the rest are dead letters.
+
+        But what meant something to one incarnation alone is void when that was asked to stop, and none is surprised.
+        """
+        void = not self.keeps and isinstance(self.last_exit, Normal | Shutdown)
         for message in self.mailbox.clear():
-            self.dead_letter(message, why)
+            if not void or isinstance(message, Ask):
+                self.dead_letter(message, why)
 
     def dead_letter(self, message: object, why: str) -> None:
         """Report a message that reached nobody; a flood is reported by powers of two."""

@@ -166,7 +166,13 @@ def _stores(parts: Parts) -> SupervisorSpec:
 
 def _gates(parts: Parts) -> SupervisorSpec:
     config, stores = parts.config, parts.stores
-    producer = _actor("producer", lambda: Producer(log=stores.log), grace=1.0, mailbox=MailboxSpec(10_000, Overflow.REJECT))
+    producer = _actor(
+        "producer",
+        lambda: Producer(log=stores.log),
+        grace=1.0,
+        mailbox=MailboxSpec(10_000, Overflow.REJECT),
+        drain=True,  # what was accepted is answered
+    )
     children = [producer]
     if config.gate is not None and parts.sockets:
         gate = config.gate
@@ -386,6 +392,7 @@ def _workers(parts: Parts, workers: WorkersConfig) -> SupervisorSpec:
                     backoff=backoff,
                 ),
                 grace=TIDY,  # for the answer to a claim, so that what it took goes back
+                mailbox=MailboxSpec(keep=False),  # it asks every slot anew
             ),
             _actor("scheduler", lambda: Scheduler(routes=stores.routes, pace=PROMOTE, backoff=backoff), grace=BRIEF),
             _actor("reaper", lambda: Reaper(routes=stores.routes, pace=reap, backoff=backoff), grace=BRIEF),

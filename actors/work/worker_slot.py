@@ -164,7 +164,8 @@ class WorkerSlot(Actor[Assign | ReportIn | LeaseLost | Ended | TimeUp | Overdue]
         if run.cause is None:
             run.outcome = await run_handler(run.call, ctx.random, lambda: run.cause is not None)
         run.ended.set_result(None)
-        await ctx.ref.send(Ended(run))
+        if not ctx.stopping:  # else `on_stop` has the outcome, and reads no messages
+            await ctx.ref.send(Ended(run))
 
     # --- its end
 

@@ -254,6 +254,41 @@ def test_messages_outlive_a_restart_if_the_mailbox_keeps_them(keep, found):
     assert main() == found
 
 
+@pytest.mark.parametrize(
+    ("keep", "first", "letters"),
+    [(True, nap, ["str", "str"]), (False, nap, []), (False, boom, ["function", "str"])],
+    ids=["kept", "void", "not void after a failure"],
+)
+def test_what_an_orderly_stop_leaves_in_a_mailbox_that_keeps_nothing_is_void(keep, first, letters):
+    """D3."""
+
+    @virtual
+    async def main():
+        async with running(puppet(mailbox=MailboxSpec(keep=keep), restart=Restart.TEMPORARY)) as runtime:
+            dead = recorded(runtime, DeadLetter)
+            runtime.ref("/a").tell(first)
+            runtime.ref("/a").tell("left")
+            if first is nap:
+                await asyncio.sleep(0)
+                runtime.ref("/a").tell("left")
+            else:
+                await until_event(runtime, lambda event: isinstance(event, Exited))
+        return [letter.message for letter in dead]
+
+    assert main() == letters
+
+
+@virtual
+async def test_an_ask_that_is_left_in_a_mailbox_that_keeps_nothing_fails():
+    """D5."""
+    async with running(puppet(mailbox=MailboxSpec(keep=False))) as runtime:
+        runtime.ref("/a").tell(nap)
+        asking = asyncio.create_task(runtime.ref("/a").ask("left", 500.0))
+        await asyncio.sleep(0)
+    with pytest.raises(ActorStopped):
+        await asking
+
+
 @virtual
 async def test_a_drained_actor_takes_messages_again_in_its_next_incarnation():
     """D3, S3: draining refuses messages only until the end."""
