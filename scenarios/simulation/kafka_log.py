@@ -17,9 +17,9 @@ from forebay.backends.kafka.batch import size_of
 from forebay.backends.kafka.log import TIMEOUT
 from forebay.backends.kafka.topics import Offers
 from forebay.backends.ports import Acks, Extent, NewRecord, OutOfRange, Record, TopicSpec, Want
-from forebay.scenarios.simulation.kafka import SimKafka
+from forebay.scenarios.simulation.kafka import Found, SimKafka
 from forebay.scenarios.simulation.kafka_brokers import Place
-from forebay.scenarios.simulation.network import Caller, NoAnswer, Refused, Serve
+from forebay.scenarios.simulation.network import Caller, NoAnswer, Refused, Serve, Silence
 
 T = TypeVar("T")
 
@@ -69,11 +69,9 @@ class Client:
         while True:
             try:
                 return await self.once(serve, deadline - loop.time())
-            except NoAnswer as error:
-                raise Unavailable(f"{doing}: {error}; check that the brokers run and can be reached") from error
-            except Refused as error:
+            except (NoAnswer, Refused) as error:
                 if loop.time() + LOOK_AGAIN >= deadline:
-                    raise Unavailable(f"{doing}: {error}") from error
+                    raise Unavailable(f"{doing}: {error}; check that the brokers run and can be reached") from error
             await asyncio.sleep(LOOK_AGAIN)
 
     async def once(self, serve: Serve[T], timeout: float) -> T:
@@ -207,8 +205,10 @@ class SimLogConnection:
             ask = partial(self._client.kafka.fetch, self._topic, self._in_turn(wants), hold)
             try:
                 found = await self._client.once(ask, hold + self._client.timeout)
-            except NoAnswer as error:
+            except Silence as error:
                 raise Unavailable(f"fetching from topic {self._topic!r}: {error}") from error
+            except NoAnswer:  # the connection broke; the next try makes another
+                found = Found({}, missing=True)
             left = deadline - loop.time()
             if found.answers or left <= 0:
                 return found.answers

@@ -29,6 +29,10 @@ class NoAnswer(Exception):
     """The call was sent and no answer came, or the connection broke: it may or may not have taken effect."""
 
 
+class Silence(NoAnswer):
+    """No answer came in time."""
+
+
 class Refused(Exception):
     """Nobody took the call: nothing was done."""
 
@@ -142,11 +146,11 @@ class Caller:
             fail(answer, NoAnswer("the client was stopped meanwhile"))
 
     async def ask(self, serve: Serve[T], timeout: float) -> T:
-        """Return or raise what the service says. Raises `NoAnswer` if nothing came within so many seconds."""
+        """Return or raise what the service says. Raises `Silence` if nothing came within so many seconds."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._under_way[answer] = None
-        timer = loop.call_later(timeout, fail, answer, NoAnswer(f"no answer within {timeout:g} s"))
+        timer = loop.call_later(timeout, fail, answer, Silence(f"no answer within {timeout:g} s"))
         self._network.send(self._host, serve, answer)
         try:
             return await answer

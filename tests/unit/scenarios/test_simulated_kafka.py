@@ -322,6 +322,22 @@ def test_what_a_follower_had_of_another_leader_does_not_count():
 
 
 @virtual
+async def test_what_can_be_asked_again_is_when_a_connection_breaks():
+    kafka, log = await cluster()
+    connection = await log.connect(TOPIC)
+    await post(log, b"x")
+    kafka.break_answers(0.5)
+    for _ in range(20):
+        assert await connection.extents() == {0: Extent(0, 1)}
+        assert [record.value for record in await read(connection, wait=60.0)] == [b"x"]
+    kafka.break_answers(1.0)
+    assert await outcome(read(connection, wait=1.0)) == (None, pytest.approx(1.0, abs=0.1))
+    error, seconds = await outcome(connection.extents())
+    assert type(error) is Unavailable
+    assert seconds == pytest.approx(10.0, abs=0.2)
+
+
+@virtual
 async def test_a_fetch_that_waits_goes_on_under_the_next_leader():
     kafka, log = await cluster()
     connection = await log.connect(TOPIC)
