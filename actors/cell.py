@@ -41,6 +41,7 @@ class Cell:
         "mailbox",
         "path",
         "process",
+        "shown",
         "system",
         "watchers",
     )
@@ -56,6 +57,7 @@ class Cell:
         self.handled = 0
         self.busy = 0.0  # seconds from waking up to waiting again, all handlers' waits included
         self.dead_letters = 0
+        self.shown: str | None = None
         self.asking: Cell | None = None
         self.watchers: dict[tuple[Cell, int], None] | None = None
 
@@ -76,6 +78,7 @@ class Cell:
     def ended(self, exit_: Exit) -> None:
         """The current incarnation is over: remember how, and tell those who watch."""
         self.process = None
+        self.shown = None
         self.last_exit = exit_
         self.asking = None
         watchers, self.watchers = self.watchers, None

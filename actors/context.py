@@ -106,6 +106,10 @@ class Context:
             )
         )
 
+    def show(self, text: str | None) -> None:
+        """Have the tree show a text beside the actor, until it shows another or this incarnation ends."""
+        self._cell.shown = text
+
     # --- replies
 
     def reply(self, value: object) -> None:

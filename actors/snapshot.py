@@ -37,7 +37,7 @@ class MailboxView:
 class Node:
     """One place of the tree. Times are seconds; `next_restart` is how long until it, None if none is planned.
 
-    `restarts` counts all that ever happened here, `failures` those in a row.
+    `restarts` counts all that ever happened here, `failures` those in a row. `shown` is what the actor has to say of itself.
     """
 
     path: str
@@ -51,6 +51,7 @@ class Node:
     mailbox: MailboxView | None = None
     tasks: tuple[str, ...] = ()
     strategy: str | None = None
+    shown: str | None = None
     children: tuple[Node, ...] = field(default=())
 
     @property

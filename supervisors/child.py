@@ -111,6 +111,7 @@ class Child:
             mailbox=None if self.cell is None else mailbox_view(self.cell),
             tasks=tuple(process.tasks) if isinstance(process, ActorProcess) else (),
             strategy=self.spec.start.strategy.value if isinstance(self.spec.start, SupervisorSpec) else None,
+            shown=None if self.cell is None else self.cell.shown,
             children=() if process is None or isinstance(process, ActorProcess) else process.nodes(),
         )
 

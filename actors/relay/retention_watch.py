@@ -42,8 +42,9 @@ class RetentionWatch(Actor[LookDue]):
     """Notes `retention_left` every INTERVAL seconds: so many seconds until the log may delete the oldest record of the topic
     whose job has not ended, all of `retention` if there is none. A log deletes segments, so it is never sooner than that.
 
-    Notes `retention_near` once when less than NEAR of `retention` is left, and `retention_far` when more is again. While log
-    or queue do not answer it says nothing: their outage is noted by those who need them.
+    The tree shows the newest figure. Notes `retention_near` once when less than NEAR of `retention` is left, and
+    `retention_far` when more is again. While log or queue do not answer it says nothing: their outage is noted by those who
+    need them.
     """
 
     def __init__(self, *, term: Term, queue: Queue, log: Log, retention: float) -> None:
@@ -69,6 +70,7 @@ class RetentionWatch(Actor[LookDue]):
         if oldest is not None:
             left = max(0.0, left - (ctx.wall() - oldest.timestamp) / 1000)
         ctx.note("retention_left", topic=self._term.topic, seconds=round(left, 3))
+        ctx.show("all in the log has ended" if oldest is None else f"{_span(left)} until retention may delete a job")
         self._alert(ctx, oldest, left)
 
     def _alert(self, ctx: Context, oldest: Oldest | None, left: float) -> None:
@@ -105,3 +107,14 @@ async def _oldest(connection: LogConnection, marks: Mapping[int, Mark]) -> Oldes
             if not isinstance(records, OutOfRange):
                 found.append(Oldest(partition, records[0].offset, records[0].timestamp))
     return min(found, key=lambda one: one.timestamp, default=None)
+
+
+def _span(seconds: float) -> str:
+    """A time by its two largest units, rounded down."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"

@@ -1,4 +1,4 @@
-"""The tree as text for people: states, incarnations (`#2`), waiting messages, last failures."""
+"""The tree as text for people: states, incarnations (`#2`), waiting messages, what actors show, last failures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _kin(item: tuple[int, Node]) -> object:
     found = _NUMBERED.match(node.name)
     if found is None or node.children or node.state is not State.RUNNING or _depth(node):
         return place
-    return found["stem"], node.kind, node.incarnation, node.last_exit, int(found["number"]) - place
+    return found["stem"], node.kind, node.incarnation, node.last_exit, node.shown, int(found["number"]) - place
 
 
 def _label_of_many(nodes: Sequence[Node]) -> Text:
@@ -83,6 +83,8 @@ def _begin(name: str, node: Node) -> Text:
 
 
 def _end(label: Text, node: Node) -> Text:
+    if node.shown is not None:
+        label.append(f"  {node.shown}", "cyan")
     if node.last_exit is not None:
         label.append(f"  last {node.last_exit}", "dim red")
     return label

@@ -2,8 +2,11 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from io import StringIO
 from random import Random
 
+import pytest
+from rich.console import Console
 from support.flaky import Faults, Flaky
 from support.inline import InlineEmbedded
 from support.peers import standing
@@ -11,7 +14,9 @@ from support.relay import Term as QueueTerm
 from support.relay import job
 
 from forebay.actors.relay.messages import Term
-from forebay.actors.relay.retention_watch import INTERVAL, RetentionWatch
+from forebay.actors.relay.retention_watch import INTERVAL, RetentionWatch, _span
+from forebay.actors.snapshot import from_plain, to_plain
+from forebay.actors.watch.tree_view import tree_view
 from forebay.backends.ports import Acks, Done, Lease, NewRecord, TopicSpec
 from forebay.scenarios.loop import run, running_loop
 
@@ -71,6 +76,37 @@ def test_it_is_counted_from_the_oldest_record_whose_job_has_not_ended_in_the_que
             assert second > first - INTERVAL
 
     run(main)
+
+
+def test_the_tree_shows_the_newest_figure_until_the_watch_ends():
+    async def main():
+        async with watching() as stand:
+
+            def shown():
+                return stand.runtime.tree().find("/subject").shown
+
+            assert shown() is None
+            await look(stand)
+            assert shown() == "all in the log has ended"
+            await append(stand)
+            await stand.term.write(job("a"))
+            left = await look(stand)
+            assert shown() == f"{int(left) // 60}m {int(left) % 60}s until retention may delete a job"
+            drawn = StringIO()
+            Console(file=drawn, width=200).print(tree_view(from_plain(to_plain(stand.runtime.tree()))))
+            assert f"subject  running  {shown()}" in drawn.getvalue()
+            stand.runtime.inject("/subject", RuntimeError("again"))
+            await asyncio.sleep(1)
+            assert shown() is None
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0s"), (59.9, "59s"), (61, "1m 1s"), (3600, "1h 0m"), (90_000, "1d 1h"), (604_799, "6d 23h")]
+)
+def test_a_time_is_shown_by_its_two_largest_units(seconds, text):
+    assert _span(seconds) == text
 
 
 def test_little_time_left_is_an_alert_said_once_and_taken_back():
