@@ -30,7 +30,7 @@ from forebay.scenarios.simulation.consul import SimConsul
 from forebay.scenarios.simulation.consul_client import SimCoordination
 from forebay.scenarios.simulation.handlers import WORK, work_registry
 from forebay.scenarios.simulation.host import Host
-from forebay.scenarios.simulation.kafka import SimKafka
+from forebay.scenarios.simulation.kafka import ZONES, SimKafka
 from forebay.scenarios.simulation.kafka_log import SimLog
 from forebay.scenarios.simulation.posting import post_through
 from forebay.scenarios.simulation.process import Being
@@ -44,7 +44,7 @@ LOOK: Final = 0.1
 """Seconds between two looks of `until`."""
 
 Handlers = Callable[[Host[JobRuntime]], Registry]
-Listener = Callable[[Host[JobRuntime]], None]
+Booted = Callable[[Host[JobRuntime], JobRuntime], None]
 
 
 class NotReached(AssertionError):
@@ -55,8 +55,8 @@ class World:
     """Services, and hosts by name; all hosts start with it and stop with it. To be made on a virtual loop.
 
     `own` are configurations of hosts that differ from the common one; topics and URLs must agree. `handlers` gives each life
-    of a host its handlers, by default those of `handlers.py`. `booted` is called with a host whose new runtime is about to
-    start, so that somebody may listen to its events.
+    of a host its handlers, by default those of `handlers.py`. `booted` is called with a host and its new runtime that is
+    about to start, so that somebody may listen to its events. `zones` names the zone of each Kafka broker.
     """
 
     def __init__(
@@ -66,14 +66,15 @@ class World:
         hosts: Sequence[str] = ("a", "b"),
         own: Mapping[str, Config] | None = None,
         handlers: Handlers | None = None,
-        booted: Listener = lambda _: None,
+        booted: Booted = lambda _host, _runtime: None,
+        zones: Mapping[int, str] = ZONES,
     ) -> None:
         loop = self._loop = running_loop()
         self.config = _simulated(config)
         self.book = Book()
         self._topics = {topic.name: topic for topic in self.config.topics}
         self.trace = Trace(loop.time)
-        self.kafka = SimKafka(loop.clock, loop.streams.stream("kafka"))
+        self.kafka = SimKafka(loop.clock, loop.streams.stream("kafka"), zones=zones)
         self.consul = SimConsul(loop.clock, loop.streams.stream("consul"))
         self.redis = _servers(self.config, loop)
         self.hosts = {name: Host(name, self._boot, self._note) for name in hosts}
@@ -97,6 +98,7 @@ class World:
             sockets=False,
         )
         self._detach.append(attach(runtime.events, self.trace, place))
+        self._booted(host, runtime)
         return runtime
 
     def _note(self, host: Host[JobRuntime], what: str) -> None:

@@ -11,6 +11,7 @@ from support.simulated import (
     TOPIC,
     all_done,
     check_one_writer,
+    config,
     loading,
     now,
     relay_of,
@@ -22,6 +23,8 @@ from support.simulated import (
 
 from forebay.scenarios.simulation.book import Answer
 from forebay.scenarios.simulation.process import Being
+from forebay.scenarios.simulation.world import World
+from forebay.scenarios.virtual import run_virtual
 
 JOBS = 150
 
@@ -232,6 +235,19 @@ def test_a_wall_clock_an_hour_off_shifts_no_term_and_loses_nothing():
     world = run(main)
     nothing_lost(world)
     assert world.book.repeated() == []
+
+
+def test_each_new_runtime_is_shown_before_it_starts():
+    seen = []
+
+    async def main():
+        async with World(config(), hosts=("a",), booted=lambda host, runtime: seen.append((host.lives, runtime))) as world:
+            first = world.hosts["a"].runtime
+            world.hosts["a"].kill()
+            await world.hosts["a"].start()
+            assert seen == [(1, first), (2, world.hosts["a"].runtime)]
+
+    run_virtual(main)
 
 
 def test_no_host_of_a_world_listens_whatever_its_configuration_says():
