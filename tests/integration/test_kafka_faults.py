@@ -11,7 +11,7 @@ from support.kafka_sites import MockedKafkaLog
 from support.mock_kafka import NOT_LEADER, TIMED_OUT, TOO_FEW_REPLICAS, TOO_LARGE, mock_cluster
 from support.sockets import connected
 
-from forebay.backends.errors import RecordTooLarge, Unavailable, UnknownOutcome
+from forebay.backends.errors import RecordTooLarge, Unavailable, UnknownOutcome, UnknownPartition, UnknownTopic
 from forebay.backends.kafka.cluster import Cluster
 from forebay.backends.kafka.reader import Reader
 from forebay.backends.ports import Acks, Extent, NewRecord, TopicSpec, Want
@@ -211,6 +211,23 @@ async def test_partitions_whose_leader_has_just_gone_are_waited_for(cluster):
         await Reader("nobody-leads-it", brokers).news({0: Want(0, 1)}, 0.001)
     finally:
         await brokers.close()
+
+
+async def test_a_topic_that_was_made_and_that_a_broker_does_not_know_yet_is_an_outage_and_another_is_an_answer(log):
+    """R4, R6: a job is not parked, and a post not refused, since a broker has just started."""
+    log.limit([TopicSpec("later", 2, 3600, 1000), TopicSpec("jobs", 5, 3600, 1000)])  # as `ensure` found them
+    for call in (
+        lambda: log.append([NewRecord("later", 0, b"v")], Acks.LEADER),
+        lambda: log.append([record(partition=4)], Acks.LEADER),
+        lambda: log.connect("later"),
+    ):
+        with pytest.raises(Unavailable, match="has not heard of it yet"):
+            await call()
+    with pytest.raises(UnknownPartition):
+        await log.append([record(partition=5)], Acks.LEADER)
+    for call in (lambda: log.append([NewRecord("never", 0, b"v")], Acks.LEADER), lambda: log.connect("never")):
+        with pytest.raises(UnknownTopic):
+            await call()
 
 
 async def test_a_batch_in_a_codec_that_is_not_here_keeps_no_other_partition_from_being_read(log, cluster, monkeypatch):
