@@ -89,6 +89,22 @@ def test_while_it_is_down_calls_are_unavailable_at_once_watches_break_and_no_ses
     run(main)
 
 
+def test_servers_that_start_again_know_of_no_lock_delay():
+    """What protects then is the fence (R3)."""
+
+    async def main():
+        consul, a, b = await consul_with("a", "b")
+        await a.acquire(KEY, await a.create_session("name", 10.0, 60.0), b"")
+        other = await b.create_session("name", 10.0, 60.0)
+        consul.expire("a")
+        assert not await b.acquire(KEY, other, b"")
+        consul.down()
+        consul.up()
+        assert await b.acquire(KEY, other, b"")
+
+    run(main)
+
+
 def test_a_request_that_arrives_when_it_is_down_breaks():
     async def main():
         consul, a = await consul_with("a")
