@@ -8,8 +8,8 @@ of a file at once. `read` raises `ValueError` whose text says what would be righ
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -28,12 +28,21 @@ LONGEST = 366 * 86_400.0
 """The longest duration that a setting takes, in seconds."""
 
 
+AMOUNT: Final = r"^[0-9]{1,15}(\.[0-9]{1,9})? ?"
+"""The beginning of an amount as text, for a JSON Schema; its unit follows."""
+
+
+def _any_text() -> Mapping[str, Any]:
+    return {"type": "string"}
+
+
 @attrs.frozen
 class Scalar(Generic[T]):
-    """A single value."""
+    """A single value. `schema` is what a JSON Schema says of it: it never refuses what `read` takes."""
 
     read: Callable[[object], T]
     show: Callable[[T], object]
+    schema: Mapping[str, Any] = attrs.field(factory=_any_text, eq=False)
 
 
 @attrs.frozen
@@ -102,7 +111,7 @@ def integer(least: int, most: int) -> Scalar[int]:
             raise ValueError(f"write a whole number from {least} to {most}")
         return value
 
-    return Scalar(read, int)
+    return Scalar(read, int, {"type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": "^[0-9]{1,18}$"})
 
 
 def duration(least: float, most: float = LONGEST) -> Scalar[float]:
@@ -114,7 +123,8 @@ def duration(least: float, most: float = LONGEST) -> Scalar[float]:
             raise ValueError(f"write a duration from {show_duration(least)} to {show_duration(most)}")
         return seconds
 
-    return Scalar(read, show_duration)
+    pattern = AMOUNT + "(ms|s|m|h|d)?$"
+    return Scalar(read, show_duration, {"type": ["number", "string"], "minimum": least, "maximum": most, "pattern": pattern})
 
 
 def size(least: int, most: int) -> Scalar[int]:
@@ -126,7 +136,8 @@ def size(least: int, most: int) -> Scalar[int]:
             raise ValueError(f"write a size from {show_size(least)} to {show_size(most)}")
         return count
 
-    return Scalar(read, show_size)
+    pattern = AMOUNT + "([kMG]?B|[KMG]iB)?$"
+    return Scalar(read, show_size, {"type": ["number", "string"], "minimum": least, "maximum": most, "pattern": pattern})
 
 
 def rate(least: float, most: float) -> Scalar[float]:
@@ -138,7 +149,7 @@ def rate(least: float, most: float) -> Scalar[float]:
             raise ValueError(f"write a rate from {show_rate(least)} to {show_rate(most)}")
         return per_second
 
-    return Scalar(read, show_rate)
+    return Scalar(read, show_rate, {"type": "string", "pattern": AMOUNT + "/ ?(s|m|h)$"})
 
 
 def text(pattern: str, want: str) -> Scalar[str]:
@@ -163,4 +174,4 @@ def choice(options: Iterable[str]) -> Scalar[str]:
             return value
         raise ValueError(f"write {' or '.join(words)}")
 
-    return Scalar(read, str)
+    return Scalar(read, str, {"enum": list(words)})

@@ -33,6 +33,7 @@ from .kinds import (
     text,
 )
 from .kinds import Section as SectionKind
+from .plain import plain_of
 from .problems import MASK
 from .urls import COORDINATION, LOG, QUEUE, StoreUrl, store_url
 from .values import Backoff, Intensity
@@ -235,21 +236,5 @@ class Config(Section):
 
     def describe(self) -> str:
         """The configuration in force as YAML, defaults included, secrets masked."""
-        plain = _show(SectionKind(Config), self)
+        plain = plain_of(SectionKind(Config), self)
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-
-
-def _show(kind: Kind, value: Any) -> object:
-    if isinstance(kind, Scalar):
-        return kind.show(value)
-    if isinstance(kind, ListOf):
-        return [_show(kind.item, item) for item in value]
-    if isinstance(kind, MapOf):
-        return {name: _show(kind.item, item) for name, item in value.items()}
-    if value is None:
-        return False
-    masked: frozenset[str] = getattr(value, "masked", frozenset())
-    return {
-        name: MASK if name in masked else _show(kind_of(option), getattr(value, name))
-        for name, option in options(kind.cls).items()
-    }

@@ -70,7 +70,7 @@ def _read_section(kind: Section, node: Node, problems: Problems) -> Any:
     fields = options(kind.cls)
     if not isinstance(node.value, dict):
         return _reject(node, problems, f"write a mapping of {', '.join(fields)}" + ", or off" * kind.may_be_off)
-    _refuse_unknown(node, fields, problems)
+    refuse_unknown(node, fields, problems)
     before = len(problems.found)
     values = {name: _read_field(field, node, problems) for name, field in fields.items()}
     given = {name: value for name, value in values.items() if value is not INVALID}
@@ -117,13 +117,19 @@ def _read_field(field: attrs.Attribute[Any], node: Node, problems: Problems) -> 
     return INVALID
 
 
-def _refuse_unknown(node: Node, fields: Iterable[str], problems: Problems) -> None:
+def refuse_unknown(node: Node, fields: Iterable[str], problems: Problems) -> None:
+    """Report every key of a mapping that is none of `fields`, with the nearest of these."""
     names = sorted(fields)
     for name, inner in node.value.items():
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            want = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(names)}"
-            problems.add(inner.path, inner.line, "an unknown key", want)
+            problems.add(inner.path, inner.line, "an unknown key", nearest(name, names, "the keys are"))
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "write one of") -> str:
+    """Advice about a name that is not known: the known one that is most like it, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"{otherwise} {', '.join(names)}"
 
 
 def _reject(node: Node, problems: Problems, want: str) -> Any:
