@@ -10,6 +10,7 @@ from forebay.commands.enqueue import enqueue
 from forebay.commands.jobs import jobs
 from forebay.commands.limits import limits
 from forebay.commands.run import run
+from forebay.commands.scenario import scenario
 from forebay.commands.services import services
 from forebay.commands.tree import tree
 
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (run, check, enqueue, tree, jobs, limits, demo, services):
+for command in (run, check, enqueue, tree, jobs, limits, demo, services, scenario):
     main.add_command(command)

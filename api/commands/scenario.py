@@ -1,0 +1,192 @@
+"""`forebay scenario`: failures as files, replayed on the simulation."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from forebay.commands.ends import FAILED, CommandFailed, WrongUse, told
+
+if TYPE_CHECKING:
+    from forebay.scenarios.replay.runner import Told
+    from forebay.scenarios.replay.schema import Scenario
+
+FOLDER: Final = Path(".scenarios")
+
+_seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which run.")
+
+
+def _seeds(_context: click.Context, _option: click.Parameter, value: str | None) -> range | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+)\.\.(\d+)", value)
+    if match is None or int(match[1]) > int(match[2]):
+        raise click.BadParameter(f"{value}: write a range like 1..100")
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+@click.group()
+def scenario() -> None:
+    """Replay failures: a scenario is a YAML file with a topology, a workload, faults and what must hold.
+
+    FILE is a path, or the name of a scenario in the library. Time is virtual: minutes take seconds, and the same seed gives
+    the same run.
+    """
+
+
+@scenario.command("list")
+def list_scenarios() -> None:
+    """Show the library."""
+    from forebay.scenarios.replay.library import scenarios  # noqa: PLC0415 - help must not wait for it
+
+    with told():
+        for name, one in scenarios().items():
+            click.echo(f"{name:28} {' '.join(one.about.split())}")
+
+
+@scenario.command("show")
+@click.argument("file")
+def show(file: str) -> None:
+    """Show a scenario as it is read: what is left out has its default."""
+    from forebay.scenarios.replay.writing import scenario_yaml  # noqa: PLC0415 - help must not wait for it
+
+    click.echo(scenario_yaml(_read(file)[1]).rstrip())
+
+
+@scenario.command("words")
+def words() -> None:
+    """Show everything that a scenario file can name: faults, checks, sightings, figures."""
+    from forebay.scenarios.replay.words import vocabulary  # noqa: PLC0415 - help must not wait for it
+
+    for line in vocabulary():
+        click.echo(line)
+
+
+@scenario.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of scenario files."""
+    from forebay.scenarios.replay.json_schema import scenario_schema  # noqa: PLC0415 - help must not wait for it
+
+    click.echo(json.dumps(scenario_schema(), indent=1))
+
+
+@scenario.command("run")
+@click.argument("file")
+@_seed
+@click.option("--seeds", callback=_seeds, metavar="A..B", help="Many runs, in place of --seed, up to the first that fails.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line: verdict, digest, counts, what was broken.")
+@click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where a failure is kept.")
+def run(file: str, seed: int, seeds: range | None, out: Path, *, as_json: bool) -> None:
+    """Run a scenario. Ends with 0 if everything held, with 1 if not; the failure is then kept in a folder.
+
+    FILE may also be such a folder: it is run from its tape, and the digest must be the same.
+    """
+    if (Path(file) / "tape.jsonl").is_file():
+        sys.exit(_replay(Path(file), as_json=as_json))
+    _, one = _read(file)
+    for number in [seed] if seeds is None else seeds:
+        done = _run(one, number)
+        click.echo(done.verdict.to_json() if as_json else str(done.verdict))
+        if not done.verdict.passed:
+            _keep(out / f"{one.name}-{number}", one, done)
+            sys.exit(FAILED)
+
+
+@scenario.command("shrink")
+@click.argument("file")
+@_seed
+@click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True, help="How many runs it may take.")
+@click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the result is kept.")
+def shrink(file: str, seed: int, runs: int, out: Path) -> None:
+    """Make a failing run as small as it goes: the few faults that matter, short and round."""
+    from forebay.scenarios.replay.shrink import shrink as shrunk_from  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.streams import Streams  # noqa: PLC0415
+
+    _, one = _read(file)
+    first = _run(one, seed).verdict
+    if first.passed:
+        raise WrongUse(f"{one.name} passes with seed {seed}; find a seed that fails with `forebay scenario run --seeds`")
+    click.echo(f"looking for: {', '.join(sorted(first.names))}", err=True)
+
+    def fails(candidate: Scenario, number: int) -> bool:
+        again = bool(first.names & _run(candidate, number).verdict.names)
+        click.echo("x" if again else ".", nl=False, err=True)
+        return again
+
+    left = shrunk_from(one, seed, Streams(seed).stream, fails, runs=runs)
+    click.echo("", err=True)
+    for step in left.steps:
+        click.echo(f"  {step}", err=True)
+    _keep(out / f"{one.name}-{left.seed}-shrunk", left.scenario, _run(left.scenario, left.seed))
+    click.echo(f"{len(left.scenario.faults)} of {len(one.faults)} faults are left after {left.runs} runs")
+
+
+@scenario.command("report")
+@click.argument("file")
+@_seed
+@click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, help="The page.")
+def report(file: str, seed: int, out: Path) -> None:
+    """Run a scenario and write its report: one HTML file that opens anywhere, also offline."""
+    from forebay.scenarios.replay.folder import command_for  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.replay.report import report_html  # noqa: PLC0415
+    from forebay.scenarios.replay.writing import scenario_yaml  # noqa: PLC0415
+
+    path, one = _read(file)
+    done = _run(one, seed)
+    out.write_text(report_html(done.verdict, done.seen, scenario_yaml(one), command_for(path, seed)), encoding="utf-8")
+    click.echo(f"{done.verdict}\n  report {out}")
+    sys.exit(0 if done.verdict.passed else FAILED)
+
+
+def _read(file: str) -> tuple[Path, Scenario]:
+    from forebay.scenarios.replay.library import found  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.replay.reading import load_scenario  # noqa: PLC0415
+
+    with told():
+        try:
+            path = found(file)
+        except LookupError as error:
+            raise WrongUse(str(error.args[0])) from None
+        return path, load_scenario(path)
+
+
+def _run(one: Scenario, seed: int) -> Told:
+    try:
+        from forebay.scenarios.replay.runner import run_scenario  # noqa: PLC0415 - help must not wait for it
+    except ModuleNotFoundError as error:
+        if error.name != "lupa":
+            raise
+        raise WrongUse("the simulated Redis runs Lua, which is not here; pip install 'forebay[simulation]'") from None
+    return run_scenario(one, seed)
+
+
+def _replay(folder: Path, *, as_json: bool) -> int:
+    from forebay.scenarios.replay.folder import replayed  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.streams import Misaligned, TapeError  # noqa: PLC0415
+
+    with told():
+        try:
+            verdict, digest = replayed(folder)
+        except (Misaligned, TapeError) as error:
+            raise CommandFailed(f"{folder}: {error}") from error
+    click.echo(verdict.to_json() if as_json else str(verdict))
+    if verdict.digest != digest:
+        raise CommandFailed(
+            f"{folder}: the run from the tape has another digest than was saved ({digest[:16]}): the code differs"
+        )
+    return 0 if verdict.passed else FAILED
+
+
+def _keep(folder: Path, one: Scenario, done: Told) -> None:
+    from forebay.scenarios.replay.folder import command_for, save  # noqa: PLC0415 - help must not wait for it
+
+    try:
+        save(folder, one, done)
+    except OSError as error:
+        raise CommandFailed(f"the failure could not be kept in {folder}: {error}") from error
+    click.echo(f"kept in {folder}; again: {command_for(folder / 'scenario.yaml', done.verdict.seed)}", err=True)

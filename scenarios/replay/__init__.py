@@ -1,0 +1,1 @@
+"""Scenarios: a failure as a file, replayed on the simulation."""

@@ -1,0 +1,154 @@
+"""What must hold between the parts of a scenario: names that exist, times that lie within the phases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from forebay.config.nodes import Node
+from forebay.config.problems import Problems
+from forebay.config.structure import nearest
+from forebay.scenarios.replay.amounts import Amount, Between, Fixed, OneOf
+from forebay.scenarios.replay.counts import COUNTS
+from forebay.scenarios.replay.invariants import CHECKS
+from forebay.scenarios.replay.schema import Fault, Scenario
+from forebay.scenarios.replay.sightings import SIGHTINGS
+from forebay.scenarios.replay.verbs import VERBS
+
+
+def check(scenario: Scenario, node: Node, problems: Problems) -> None:
+    """Report everything that does not fit together."""
+    _check_stores(scenario, node, problems)
+    _check_names(scenario, node, problems)
+    _check_posts(scenario, node, problems)
+    seen: set[str] = set()
+    places = _items(node, "faults")
+    for fault in scenario.faults:
+        place = next((item for item in places if _text(item, "id") == fault.id and item.path not in seen), node)
+        seen.add(place.path)
+        _check_fault(scenario, fault, place, problems)
+    _check_ids(scenario, places, problems)
+
+
+def _check_stores(scenario: Scenario, node: Node, problems: Problems) -> None:
+    """Only what servers hold is simulated."""
+    topology = scenario.topology
+    stores = [("log", topology.log.url, "kafka"), ("coordination", topology.coordination.url, "consul")]
+    stores += [(f"queues.{name}", queue.url, "redis") for name, queue in topology.queues.items()]
+    for key, url, scheme in stores:
+        if url.embedded:
+            place = _at(node, "topology", *key.split("."), "url")
+            want = f"write a {scheme}: URL, as in production; nothing is connected to"
+            problems.add(f"topology.{key}.url", place.line, repr(str(url)), want)
+
+
+def _check_names(scenario: Scenario, node: Node, problems: Problems) -> None:
+    named = scenario.invariants
+    groups: list[tuple[str, tuple[str, ...], Iterable[str]]] = [
+        ("always", named.always, CHECKS),
+        ("eventually", named.eventually, CHECKS),
+        ("never", named.never, SIGHTINGS),
+        ("sometimes", named.sometimes, SIGHTINGS),
+    ]
+    for group, names, known in groups:
+        for index, name in enumerate(names):
+            if name not in known:
+                place = _at(node, "invariants", group, index)
+                problems.add(
+                    f"invariants.{group}[{index}]", place.line, f"{name!r}, which is not known", nearest(name, known)
+                )
+    for name in scenario.expect.counts:
+        if name not in COUNTS:
+            place = _at(node, "expect", "counts", name)
+            problems.add(place.path, place.line, f"{name!r}, which is not counted", nearest(name, COUNTS))
+
+
+def _check_posts(scenario: Scenario, node: Node, problems: Problems) -> None:
+    topics = [topic.name for topic in scenario.topology.topics]
+    for index, post in enumerate(scenario.workload):
+        place = _at(node, "workload", index)
+        if post.topic and post.topic not in topics:
+            _unknown(problems, _at(place, "topic"), post.topic, topics)
+        if post.host and post.host not in scenario.hosts:
+            _unknown(problems, _at(place, "host"), post.host, scenario.hosts)
+        if post.at + post.over > scenario.phases.chaos:
+            want = "let at and over come to no more than phases.chaos"
+            problems.add(place.path, place.line, "posts after the chaos", want)
+
+
+def _check_fault(scenario: Scenario, fault: Fault, place: Node, problems: Problems) -> None:
+    verb = VERBS[fault.do]
+    if (fault.at is None) == (fault.when is None):
+        problems.add(
+            place.path, place.line, "not one of at and when", "give the time (at) or the event (when), and one of them"
+        )
+    if fault.lasts is not None and verb.end is None:
+        inner = _at(place, "lasts")
+        problems.add(inner.path, inner.line, f"a duration of {fault.do}", "leave lasts out: this is over at once")
+    if fault.at is not None and max(_values(fault.at)) > scenario.phases.chaos:
+        inner = _at(place, "at")
+        problems.add(inner.path, inner.line, "a time after the chaos", "write a time within phases.chaos")
+    for name, amount in fault.args.items():
+        known = _known(scenario, verb.args[name].names)
+        for value in _values(amount) if known else ():
+            if str(value) not in known:
+                _unknown(problems, _at(place, name), str(value), known)
+
+
+def _check_ids(scenario: Scenario, places: list[Node], problems: Problems) -> None:
+    ids = [fault.id for fault in scenario.faults]
+    for place in places:
+        id_ = _text(place, "id")
+        if ids.count(str(id_)) > 1 and next(p for p in places if _text(p, "id") == id_) is not place:
+            inner = _at(place, "id")
+            problems.add(inner.path, inner.line, f"a second fault {id_!r}", "give each fault an id of its own")
+
+
+def _known(scenario: Scenario, what: str) -> list[str]:
+    topology = scenario.topology
+    names: dict[str, Iterable[str]] = {
+        "host": scenario.hosts,
+        "topic": (topic.name for topic in topology.topics),
+        "queue": topology.queues,
+        "broker": map(str, range(1, scenario.kafka.brokers + 1)),
+        "zone": scenario.kafka.zone_names,
+    }
+    return list(names.get(what, ()))
+
+
+def _unknown(problems: Problems, place: Node, found: str, known: Iterable[str]) -> None:
+    problems.add(place.path, place.line, f"{found!r}, which is not there", nearest(found, known))
+
+
+def _values(amount: Amount[Any]) -> Iterator[Any]:
+    match amount:
+        case Fixed(value):
+            yield value
+        case Between(low, high):
+            yield from (low, high)
+        case OneOf(values):
+            yield from values
+
+
+def _at(node: Node, *keys: str | int) -> Node:
+    """The node at a path, or the nearest one around it."""
+    for key in keys:
+        inner: Any = None
+        if isinstance(key, int) and isinstance(node.value, list) and key < len(node.value):
+            inner = node.value[key]
+        elif isinstance(node.value, dict):
+            inner = node.value.get(key)
+        if inner is None:
+            return node
+        node = inner
+    return node
+
+
+def _items(node: Node, key: str) -> list[Node]:
+    inner = _at(node, key)
+    return list(inner.value) if inner is not node and isinstance(inner.value, list) else []
+
+
+def _text(node: Node, key: str) -> Any:
+    inner = node.value.get(key) if isinstance(node.value, dict) else None
+    return None if inner is None else inner.value

@@ -1,0 +1,122 @@
+"""What is known of a run: plain values that the checks look at, and nothing that only a simulation could know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from attrs import define, field, frozen
+
+from forebay.actors.events import Event
+from forebay.actors.snapshot import Node
+
+
+@frozen
+class Accepted:
+    """A job that got a positive answer, at `at` (seconds of the run); `acks` is what was asked for: leader or all."""
+
+    at: float
+    topic: str
+    partition: int
+    offset: int
+    acks: str = "leader"
+
+
+@frozen
+class Run:
+    """One run of a handler. `ended` is None while it goes on, and for ever where its process was killed.
+
+    `intact` says whether the payload was byte for byte what was posted.
+    """
+
+    id: str
+    host: str
+    life: int
+    started: float
+    ended: float | None = None
+    failed: bool = False
+    intact: bool = True
+
+
+@frozen
+class Write:
+    """A range that a relay wrote to a queue. `token` is the term's, `epoch` names the queue's memory."""
+
+    at: float
+    host: str
+    topic: str
+    token: tuple[int, int]
+    partition: int
+    start: int
+    to: int
+    epoch: str = ""
+
+
+@frozen
+class Moment:
+    """The system at one instant. A host that is dead or paused has None for its tree. `waiting` are jobs that have not
+    ended, by topic; `lag` records that are not in the queue; `used` the share of a queue's memory limit.
+    """
+
+    at: float
+    lag: Mapping[str, int] = field(factory=dict)
+    waiting: Mapping[str, int] = field(factory=dict)
+    trees: Mapping[str, Node | None] = field(factory=dict)
+    used: Mapping[str, float] = field(factory=dict)
+    accepted: int = 0
+    finished: int = 0
+
+
+@frozen
+class Bite:
+    """A fault that took place: from `at` until `until` (None: over at once). `bit` is False where it changed nothing."""
+
+    id: str
+    do: str
+    args: Mapping[str, object]
+    at: float
+    until: float | None = None
+    bit: bool = True
+
+
+@define
+class Evidence:
+    """Everything seen so far. `gone` are accepted jobs whose record the log itself lost; `ends` are ids that ended without
+    being done, and how (`dead`, `parked`); `refusals` counts what queues refused, by
+    reason (`stale`, `missing`, `mismatch`); `healed` is when the healing was over, None before.
+    """
+
+    accepted: dict[str, Accepted] = field(factory=dict)
+    refused: int = 0
+    unknown: set[str] = field(factory=set)
+    gone: set[str] = field(factory=set)
+    runs: list[Run] = field(factory=list)
+    ends: dict[str, str] = field(factory=dict)
+    writes: list[Write] = field(factory=list)
+    refusals: Counter[str] = field(factory=Counter)
+    events: list[tuple[str, Event]] = field(factory=list)
+    moments: list[Moment] = field(factory=list)
+    bites: list[Bite] = field(factory=list)
+    healed: float | None = None
+
+    @property
+    def now(self) -> float:
+        """The time of the newest moment."""
+        return self.moments[-1].at if self.moments else 0.0
+
+    def finished(self) -> Counter[str]:
+        """How often each job was finished by its handler, without an error."""
+        return Counter(run.id for run in self.runs if run.ended is not None and not run.failed)
+
+    def unended(self) -> list[str]:
+        """Accepted jobs that have no end yet, in order of id."""
+        finished = self.finished()
+        return sorted(id_ for id_ in self.accepted if id_ not in finished and id_ not in self.ends)
+
+    def lost(self) -> list[str]:
+        """Those that never will: not ended, and the log does not have them any more."""
+        return [id_ for id_ in self.unended() if id_ in self.gone]
+
+    def excused(self, id_: str) -> bool:
+        """Whether the job's own acks allow its loss: the leader's alone, and the log lost the record."""
+        return id_ in self.gone and self.accepted[id_].acks == "leader"

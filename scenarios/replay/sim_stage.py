@@ -1,0 +1,188 @@
+"""The simulation as a stage: a world of services and hosts, and what is seen of it."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+
+from attrs import evolve
+
+from forebay.actors.events import Event
+from forebay.actors.snapshot import Node
+from forebay.backends.end_records import read_end
+from forebay.backends.ports import Acks, Record
+from forebay.jobs.envelope import ID
+from forebay.jobs.lanes import ends_topic
+from forebay.scenarios.loop import running_loop
+from forebay.scenarios.replay.evidence import Accepted, Evidence, Moment, Write
+from forebay.scenarios.replay.handling import TYPE, Handling, payload
+from forebay.scenarios.replay.plan import Stroke
+from forebay.scenarios.replay.scene import Downstream, Scene
+from forebay.scenarios.replay.schema import Scenario
+from forebay.scenarios.replay.verbs import VERBS
+from forebay.scenarios.replay.workload import Job
+from forebay.scenarios.simulation.book import Answer
+from forebay.scenarios.simulation.host import Host
+from forebay.scenarios.simulation.network import Refused
+from forebay.scenarios.simulation.posting import post_through
+from forebay.scenarios.simulation.process import Being
+from forebay.scenarios.simulation.world import World
+from forebay.supervisors.job_runtime import JobRuntime
+
+
+class SimStage:
+    """A `Stage`. Use `world` in an `async with`; the run's time counts from `begin_run`."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.seen = Evidence()
+        self._began = running_loop().time()
+        downstream = Downstream()
+        self._handling = Handling(self.seen, downstream)
+        self._topics = [topic.name for topic in scenario.topology.topics]
+        self._written: dict[str, int] = {}
+        self._posts = running_loop().streams.stream("posts")
+        self.world = World(
+            scenario.topology,
+            hosts=scenario.hosts,
+            handlers=lambda host: self._handling.registry(host.name, host.lives, self._began),
+            booted=self._listen,
+            zones={broker: scenario.kafka.zone_of(broker) for broker in range(1, scenario.kafka.brokers + 1)},
+        )
+        self._scene = Scene(self.world, downstream)
+
+    def begin_run(self) -> None:
+        """Let the time of the run begin now."""
+        self._began = running_loop().time()
+
+    def now(self) -> float:
+        """Seconds of the run."""
+        return running_loop().time() - self._began
+
+    def _listen(self, host: Host[JobRuntime], runtime: JobRuntime) -> None:
+        def take(event: Event) -> None:
+            self.seen.events.append((host.name, evolve(event, at=event.at - self._began)))
+
+        runtime.events.listen(take)
+
+    # --- what is done
+
+    async def post(self, job: Job) -> None:
+        """Post through the job's host, or one that runs."""
+        self._handling.payloads[job.id] = payload(job)
+        acks = Acks(job.acks)
+        door = self._door(job)
+        post = await post_through(door, TYPE, None, id_=job.id, topic=job.topic, acks=acks, raw=payload(job))
+        self.world.book.enter(post)
+        if post.answer is Answer.ACCEPTED:
+            at = post.at - self._began
+            self.seen.accepted[job.id] = Accepted(at, job.topic, post.partition, post.offset, job.acks)
+        elif post.answer is Answer.UNKNOWN:
+            self.seen.unknown.add(job.id)
+        else:
+            self.seen.refused += 1
+
+    def _door(self, job: Job) -> Host[JobRuntime]:
+        hosts = self.world.hosts
+        if job.host is not None:
+            return hosts[job.host]
+        running = [host for host in hosts.values() if host.being is Being.RUNNING]
+        return self._posts.choice(running or list(hosts.values()))
+
+    async def begin(self, stroke: Stroke) -> bool:
+        """Do it by the table of verbs."""
+        answer = VERBS[stroke.do].begin(self._scene, stroke.args)
+        bit = await answer if inspect.isawaitable(answer) else answer
+        return bit is not False
+
+    async def end(self, stroke: Stroke) -> None:
+        """Undo it by the table of verbs."""
+        undo = VERBS[stroke.do].end
+        answer = None if undo is None else undo(self._scene, stroke.args)
+        if inspect.isawaitable(answer):
+            await answer
+
+    async def heal(self) -> None:
+        """Let services answer everybody and hosts run."""
+        world = self.world
+        world.kafka.heal()
+        world.consul.heal()
+        for redis in world.redis.values():
+            redis.start()
+            for name in world.hosts:
+                redis.mend(name)
+        for host in world.hosts.values():
+            host.resume()
+            if host.being is Being.DEAD:
+                await host.start()
+
+    # --- what is seen
+
+    async def look(self) -> Moment:
+        """Bring the evidence up to date and return how things stand; a log without a leader counts as lag."""
+        seen, world = self.seen, self.world
+        self._look_at_writes()
+        self._look_at_log()
+        finished = seen.finished()
+        return Moment(
+            at=0.0,
+            lag={topic: self._lag(topic) for topic in self._topics},
+            waiting={topic: world.counts(topic).unfinished for topic in self._topics},
+            trees={name: self._tree(host) for name, host in world.hosts.items()},
+            used={name: redis.used_memory / redis.max_memory for name, redis in world.redis.items() if redis.max_memory},
+            accepted=len(seen.accepted),
+            finished=len(finished),
+        )
+
+    def _lag(self, topic: str) -> int:
+        try:
+            return self.world.lag(topic)
+        except Refused:
+            return 1
+
+    def _tree(self, host: Host[JobRuntime]) -> Node | None:
+        return host.runtime.tree() if host.being is Being.RUNNING else None
+
+    def _look_at_writes(self) -> None:
+        self.seen.refusals.clear()
+        for redis in dict.fromkeys(self.world.redis.values()):
+            new = redis.written[self._written.get(redis.name, 0) :]
+            self._written[redis.name] = len(redis.written)
+            self.seen.writes += [
+                Write(w.at - self._began, w.host, w.topic, w.token, w.partition, w.start, w.to, w.epoch) for w in new
+            ]
+            for (_, why), count in redis.refused.items():
+                self.seen.refusals[why] += count
+
+    def _look_at_log(self) -> None:
+        """Which ends the log has, and which accepted records it has not any more."""
+        self.seen.gone = set()
+        for topic in self._topics:
+            for record in self._records(ends_topic(topic)):
+                end = read_end(record)
+                if end is not None:
+                    self.seen.ends[end.id] = end.kind
+        left = {id_: self.seen.accepted[id_] for id_ in self.seen.unended()}
+        for topic in {job.topic for job in left.values()}:
+            held = {(record.partition, record.offset): _id_of(record) for record in self._records(topic)}
+            for id_, job in left.items():
+                if job.topic == topic and self._is_gone(job, id_, held):
+                    self.seen.gone.add(id_)
+
+    def _is_gone(self, job: Accepted, id_: str, held: dict[tuple[int, int], str]) -> bool:
+        try:
+            start = self.world.kafka.extent(job.topic, job.partition).start
+        except Refused:
+            return False
+        return job.offset >= start and held.get((job.partition, job.offset)) != id_
+
+    def _records(self, topic: str) -> list[Record]:
+        """What readers may see of a topic; nothing of a partition that nobody leads."""
+        found: list[Record] = []
+        for partition in self.world.kafka.topics[topic].partitions if topic in self.world.kafka.topics else ():
+            with suppress(Refused):
+                found += self.world.kafka.records(topic, partition.number)
+        return found
+
+
+def _id_of(record: Record) -> str:
+    return next((value.decode() for name, value in record.headers if name == ID), "")

@@ -1,0 +1,144 @@
+"""`forebay scenario`: what it prints, how it ends, what it keeps (F1, F6, O4, O5)."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from forebay.cli import main
+from forebay.scenarios.replay.library import library
+from forebay.scenarios.replay.verbs import VERBS
+
+TINY = """\
+format: forebay-scenario/1
+name: tiny
+about: Nothing happens.
+topology:
+  log: {url: "kafka://simulated:9092"}
+  coordination: {url: "consul://simulated:8500"}
+  queues: {main: {url: "redis://simulated:6379"}}
+  topics: [{name: jobs, partitions: 1}]
+hosts: [a]
+workload:
+  - {count: 5, over: 1s}
+phases: {chaos: 2s, converge: 30s}
+invariants: {eventually: [nothing-lost, lag-zero]}
+"""
+FAILING = (
+    TINY.replace("tiny", "failing")
+    + """\
+faults:
+  - {id: skew, do: host.skew, host: a, by: 5, at: 1s}
+expect: {counts: {accepted: {most: 1}}}
+"""
+)
+
+
+@pytest.fixture
+def forebay(tmp_path, monkeypatch):
+    """Run `forebay scenario` in a folder with two files, in this process."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "failing.yaml").write_text(FAILING)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, ["scenario", *arguments])
+
+    return run
+
+
+def test_the_library_is_listed_with_what_each_is_about(forebay):
+    lines = forebay("list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(library())
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_a_scenario_is_shown_as_it_is_read(forebay):
+    assert yaml.safe_load(forebay("show", "tiny.yaml").stdout)["workload"] == [{"count": 5, "over": "1s"}]
+
+
+def test_every_word_is_told(forebay):
+    shown = forebay("words").stdout
+    assert all(f"  {verb}" in shown for verb in VERBS)
+
+
+def test_a_scenario_that_holds_ends_with_0_and_keeps_nothing(forebay, tmp_path):
+    result = forebay("run", "tiny.yaml")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("passed  tiny  seed 0")
+    assert not (tmp_path / ".scenarios").exists()
+
+
+def test_json_has_a_line_for_each_seed(forebay):
+    result = forebay("run", "tiny.yaml", "--seeds", "1..3", "--json")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["seed"], one["passed"], one["counts"]["accepted"]) for one in told] == [(n, True, 5) for n in (1, 2, 3)]
+    assert len({one["digest"] for one in told}) == 3
+
+
+def test_one_that_does_not_hold_ends_with_1_and_is_kept_to_be_run_again(forebay, tmp_path):
+    result = forebay("run", "failing.yaml", "--seeds", "4..9")
+    assert result.exit_code == 1
+    assert "expect accepted: 5, not 0 to 1" in result.stdout
+    assert (tmp_path / ".scenarios/failing-4/REPRODUCE.txt").read_text() == (
+        "forebay scenario run .scenarios/failing-4/scenario.yaml --seed 4\n"
+    )
+    again = forebay("run", ".scenarios/failing-4")
+    assert again.exit_code == 1
+    assert again.stdout == result.stdout
+
+
+def test_a_tape_of_other_code_is_an_error_that_says_so(forebay, tmp_path):
+    forebay("run", "failing.yaml")
+    tape = tmp_path / ".scenarios/failing-0/tape.jsonl"
+    tape.write_text("\n".join(tape.read_text().splitlines()[:-5]) + "\n")
+    result = forebay("run", ".scenarios/failing-0")
+    assert result.exit_code == 1
+    assert "the tape has ended, the run Draw(" in result.stderr
+
+
+def test_a_failure_is_shrunk(forebay, tmp_path):
+    result = forebay("shrink", "failing.yaml")
+    assert result.exit_code == 0
+    assert "0 of 1 faults are left" in result.stdout
+    assert "faults" not in yaml.safe_load((tmp_path / ".scenarios/failing-0-shrunk/scenario.yaml").read_text())
+
+
+def test_what_passes_cannot_be_shrunk(forebay):
+    result = forebay("shrink", "tiny.yaml")
+    assert result.exit_code == 2
+    assert "tiny passes with seed 0; find a seed that fails" in result.stderr
+
+
+def test_a_report_is_one_page(forebay, tmp_path):
+    result = forebay("report", "tiny.yaml", "--out", "page.html")
+    assert result.exit_code == 0
+    assert "<title>tiny, seed 0</title>" in (tmp_path / "page.html").read_text()
+
+
+def test_a_mistake_in_the_file_is_named_by_its_line(forebay, tmp_path):
+    (tmp_path / "bad.yaml").write_text(TINY.replace("hosts", "hots"))
+    result = forebay("run", "bad.yaml")
+    assert result.exit_code == 2
+    assert "bad.yaml:9: hots: found an unknown key; did you mean hosts?" in result.stderr
+
+
+def test_a_scenario_that_is_nowhere_is_named_with_those_that_are(forebay):
+    result = forebay("run", "worker-kild")
+    assert result.exit_code == 2
+    assert "worker-killed" in result.stderr
+
+
+def test_a_topology_on_embedded_stores_is_refused_with_what_to_write(forebay, tmp_path):
+    (tmp_path / "embedded.yaml").write_text(TINY.replace('{url: "kafka://simulated:9092"}', '{url: "sqlite:"}'))
+    result = forebay("run", "embedded.yaml")
+    assert result.exit_code == 2
+    assert "embedded.yaml:5: topology.log.url: found 'sqlite:'; write a kafka: URL" in result.stderr
+
+
+@pytest.mark.parametrize("value", ["5", "9..3", "a..b"])
+def test_seeds_are_a_range(forebay, value):
+    result = forebay("run", "tiny.yaml", "--seeds", value)
+    assert result.exit_code == 2
+    assert "write a range like 1..100" in result.stderr

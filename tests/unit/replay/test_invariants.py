@@ -1,0 +1,157 @@
+"""Each check and each sighting tells a run that is right from one that is not."""
+
+from collections import Counter
+
+import pytest
+
+from forebay.actors.events import Exited, Noted, Started, Zombie
+from forebay.actors.exits import Failed
+from forebay.actors.snapshot import MailboxView, Node, State
+from forebay.scenarios.replay.counts import counted
+from forebay.scenarios.replay.evidence import Accepted, Bite, Evidence, Moment, Run, Write
+from forebay.scenarios.replay.invariants import CHECKS
+from forebay.scenarios.replay.sightings import SIGHTINGS
+
+LOCK = "/relays/relay[jobs]/topic_lock"
+
+
+def job(acks="leader"):
+    return Accepted(1.0, "jobs", 0, 0, acks)
+
+
+def run(id_="x", started=1.0, ended=2.0, **more):
+    return Run(id_, "a", 1, started, ended, **more)
+
+
+def write(token):
+    return Write(1.0, "a", "jobs", token, 0, 0, 1)
+
+
+def tree(state=State.RUNNING, depth=0):
+    mailbox = MailboxView(depth=depth, capacity=5, high_water=0, handled=0, dropped=0, dead_letters=0)
+    return Node("/", "supervisor", State.RUNNING, 1, children=(Node("/x", "actor", state, 1, mailbox=mailbox),))
+
+
+def moment(**more):
+    return Evidence(moments=[Moment(1.0, **({"trees": {"a": tree()}, "lag": {"jobs": 0}, "waiting": {"jobs": 0}} | more))])
+
+
+def noted(name, path="/x", at=1.0):
+    return Noted(at=at, path=path, name=name)
+
+
+RIGHT = {
+    "nothing-lost": Evidence(accepted={"x": job(), "y": job(), "z": job()}, runs=[run("x")], ends={"y": "dead"}, gone={"z"}),
+    "nothing-gone": Evidence(accepted={"x": job()}, gone={"other"}),
+    "acks-all-kept": Evidence(accepted={"x": job()}, gone={"x"}),
+    "one-writer": Evidence(writes=[write((1, 1)), write((1, 2))]),
+    "bytes-kept": Evidence(runs=[run()]),
+    "mailboxes-bounded": moment(trees={"a": tree(depth=5), "b": None}),
+    "lag-zero": moment(),
+    "tree-all-running": moment(),
+    "no-zombie": Evidence(events=[("a", noted("x"))]),
+    "no-duplicates": Evidence(runs=[run(), run("y"), run(failed=True)]),
+    "duplicates-explained": Evidence(runs=[run(), run(started=8.0, ended=9.0)], bites=[Bite("f", "redis.wipe", {}, 7.0)]),
+}
+WRONG = {
+    "nothing-lost": Evidence(accepted={"x": job()}, runs=[run(failed=True)]),
+    "nothing-gone": Evidence(accepted={"x": job()}, gone={"x"}),
+    "acks-all-kept": Evidence(accepted={"x": job("all")}, gone={"x"}),
+    "one-writer": Evidence(writes=[write((1, 2)), write((1, 1))]),
+    "bytes-kept": Evidence(runs=[run(intact=False)]),
+    "mailboxes-bounded": moment(trees={"a": tree(depth=6)}),
+    "lag-zero": moment(waiting={"jobs": 1}),
+    "tree-all-running": moment(trees={"a": tree(State.PARKED)}),
+    "no-zombie": Evidence(events=[("a", Zombie(at=1.0, path="/x", task="t"))]),
+    "no-duplicates": Evidence(runs=[run(), run()]),
+    "duplicates-explained": Evidence(
+        runs=[run(), run(started=30.0, ended=31.0)],
+        bites=[Bite("f", "redis.wipe", {}, 29.0), Bite("g", "x", {}, 2.0, bit=False)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_passes_what_is_right(name):
+    assert CHECKS[name](RIGHT[name]) is None
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_finds_what_is_wrong(name):
+    assert CHECKS[name](WRONG[name])
+
+
+def test_a_run_that_a_pause_held_up_is_explained_by_it():
+    paused, again = run(started=4.0, ended=41.0), run(started=20.0, ended=21.0)
+    pause = Bite("p", "host.pause", {}, 5.0, until=40.0)
+    assert CHECKS["duplicates-explained"](Evidence(runs=[paused, again], bites=[pause])) is None
+
+
+def test_a_host_that_is_down_and_records_not_relayed_are_found():
+    assert "a (down)" in CHECKS["tree-all-running"](moment(trees={"a": None}))
+    assert CHECKS["lag-zero"](moment(lag={"jobs": 3})) == "jobs: 3 not relayed"
+    assert CHECKS["lag-zero"](Evidence())
+    assert CHECKS["tree-all-running"](Evidence())
+
+
+def test_a_job_lost_with_acks_all_is_not_excused():
+    assert CHECKS["nothing-lost"](Evidence(accepted={"x": job("all")}, gone={"x"}))
+
+
+def begins(host, at=1.0):
+    return host, noted("term_begins", LOCK, at)
+
+
+SEEN = {
+    "lock-lost": Evidence(events=[("a", Exited(at=1.0, path=LOCK, exit=Failed(ValueError("lost"))))]),
+    "another-term": Evidence(events=[begins("a"), begins("a")]),
+    "another-holder": Evidence(events=[begins("a"), begins("b")]),
+    "stale-write-refused": Evidence(refusals=Counter(stale=1)),
+    "fence-missed": Evidence(refusals=Counter(missing=1)),
+    "mark-mismatched": Evidence(refusals=Counter(mismatch=1)),
+    "queue-filling": Evidence(events=[("a", noted("queue_filling"))]),
+    "queue-away": Evidence(events=[("a", noted("queue_away"))]),
+    "queue-restored": Evidence(events=[("a", noted("restored"))]),
+    "log-away": Evidence(events=[("a", noted("log_away"))]),
+    "coordination-away": Evidence(events=[("a", noted("coordination_away"))]),
+    "log-diverged": Evidence(events=[("a", noted("diverged"))]),
+    "records-expired": Evidence(events=[("a", noted("expired"))]),
+    "relay-rewound": Evidence(events=[("a", noted("rewound"))]),
+    "record-gone": Evidence(accepted={"x": job()}, gone={"x"}),
+    "enqueue-refused": Evidence(refused=1),
+    "outcome-unknown": Evidence(unknown={"x"}),
+    "job-ran-twice": Evidence(runs=[run(), run()]),
+    "job-failed": Evidence(runs=[run(failed=True)]),
+    "job-died": Evidence(ends={"x": "dead"}),
+    "jobs-reaped": Evidence(events=[("a", noted("reaped"))]),
+    "lease-lost": Evidence(events=[("a", noted("lease_lost"))]),
+    "run-cut-short": Evidence(runs=[run(ended=None), run()]),
+    "actor-restarted": Evidence(events=[("a", Started(at=1.0, path="/x", incarnation=2))]),
+}
+NOT_SEEN = Evidence(
+    accepted={"x": job()},
+    gone={"other"},
+    ends={"x": "parked"},
+    runs=[run()],
+    writes=[write((1, 1))],
+    events=[begins("a"), ("a", Started(at=1.0, path="/x", incarnation=1))],
+)
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_a_sighting_is_seen_where_it_is_and_nowhere_else(name):
+    assert SIGHTINGS[name](SEEN[name])
+    assert SIGHTINGS[name](NOT_SEEN) is None
+
+
+def test_the_figures_add_up():
+    seen = Evidence(
+        accepted={"x": job(), "y": job(), "z": job()},
+        runs=[run("x"), run("x"), run("y", failed=True)],
+        ends={"y": "dead"},
+        refused=2,
+    )
+    figures = counted(seen)
+    assert {name: count for name, count in figures.items() if count} == {
+        "accepted": 3, "refused": 2, "finished": 1, "dead": 1, "duplicates": 1, "lost": 1, "runs": 3, "failed_runs": 1,
+    }  # fmt: skip

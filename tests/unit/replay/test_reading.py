@@ -1,0 +1,148 @@
+"""Scenario files are read with every mistake named by its line (F1, O5)."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from support.toy_stage import scenario
+
+from forebay.config import ConfigError
+from forebay.scenarios.replay.amounts import Between, Fixed, OneOf
+from forebay.scenarios.replay.reading import load_scenario, read_scenario
+from forebay.scenarios.replay.writing import scenario_yaml
+
+TEXT = """\
+format: forebay-scenario/1
+name: broker-kill
+about: One broker is killed.
+topology:
+  log: {url: "kafka://simulated:9092"}
+  coordination: {url: "consul://simulated:8500"}
+  queues: {main: {url: "redis://simulated:6379"}}
+  topics: [{name: mail, partitions: 3}]
+hosts: [a, b]
+workload:
+  - {count: 300, over: 30s, takes: 5ms..50ms, fails: 0%..10%}
+faults:
+  - {id: kill, do: host.kill, host: a | b, at: 5s..20s, lasts: 8s, chance: 50%}
+  - {id: skew, do: host.skew, host: a, by: -30..30, when: {event: Noted, name: term_begins, nth: 2}, after: 1s}
+invariants: {always: [one-writer], eventually: [nothing-lost], sometimes: [lock-lost], never: [zombie]}
+expect: {counts: {duplicates: {most: 10}}, recovery: 60s}
+"""
+
+
+TOPOLOGY = "".join(TEXT.splitlines(keepends=True)[4:8])
+
+
+def read(text):
+    return read_scenario(text, "x.yaml", Path())
+
+
+def problems(text):
+    with pytest.raises(ConfigError) as raised:
+        read(text)
+    return str(raised.value)
+
+
+def test_a_file_is_read_with_its_ranges_choices_and_arguments():
+    found = read(TEXT)
+    kill, skew = found.faults
+    assert kill.at == Between(5.0, 20.0)
+    assert kill.args == {"host": OneOf(("a", "b"))}
+    assert (kill.chance, kill.lasts) == (Fixed(0.5), Fixed(8.0))
+    assert skew.args["by"] == Between(-30.0, 30.0)
+    assert (skew.when.nth, skew.at) == (2, None)
+    assert found.workload[0].fails == Between(0.0, 0.1)
+    assert [topic.name for topic in found.topology.topics] == ["mail"]
+
+
+def test_what_is_written_reads_back_to_the_same_scenario():
+    assert read(scenario_yaml(read(TEXT))) == read(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "problem"),
+    [
+        ("hosts: [a, b]", "hots: [a, b]", "x.yaml:9: hots: found an unknown key; did you mean hosts?"),
+        (
+            "partitions: 3",
+            "partitons: 3",
+            "x.yaml:8: topology.topics[0].partitons: found an unknown key; did you mean partitions?",
+        ),
+        ("host.kill", "host.kil", "x.yaml:13: faults[0].do: found 'host.kil', which is no verb; did you mean host.kill?"),
+        ("chance: 50%", "chanse: 50%", "x.yaml:13: faults[0].chanse: found an unknown key; did you mean chance?"),
+        ("host: a | b", "host: a | c", "x.yaml:13: faults[0].host: found 'c', which is not there; write one of a, b"),
+        ("host: a | b, ", "", "x.yaml:13: faults[0].host: found nothing; host is required here: a name of `hosts`"),
+        ("at: 5s..20s", "at: 20s..5s", "x.yaml:13: faults[0].at: found '20s..5s'; write a range as low..high"),
+        (
+            "at: 5s..20s",
+            "at: 5s..2h",
+            "x.yaml:13: faults[0].at: found a time after the chaos; write a time within phases.chaos",
+        ),
+        ("at: 5s..20s, ", "", "x.yaml:13: faults[0]: found not one of at and when; give the time (at) or the event (when)"),
+        ("id: skew", "id: kill", "x.yaml:14: faults[1].id: found a second fault 'kill'; give each fault an id of its own"),
+        (
+            "one-writer",
+            "one-writr",
+            "x.yaml:15: invariants.always[0]: found 'one-writr', which is not known; did you mean one-writer?",
+        ),
+        ("[zombie]", "[nothing-lost]", "x.yaml:15: invariants.never[0]: found 'nothing-lost', which is not known"),
+        (
+            "duplicates",
+            "duplicats",
+            "x.yaml:16: expect.counts.duplicats: found 'duplicats', which is not counted; did you mean",
+        ),
+        ("over: 30s", "over: 300s", "x.yaml:11: workload[0]: found posts after the chaos; let at and over come to no more"),
+        (
+            "over: 30s",
+            "over: 30s, topic: jobs",
+            "x.yaml:11: workload[0].topic: found 'jobs', which is not there; write one of mail",
+        ),
+        ("format: forebay-scenario/1", "format: 2", "x.yaml:1: format: found 2; write forebay-scenario/1"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_what_would_be_right(right, wrong, problem):
+    assert right in TEXT
+    assert problem in problems(TEXT.replace(right, wrong))
+
+
+def test_every_mistake_is_named_at_once():
+    text = TEXT.replace("hosts:", "hots:").replace("host.kill", "host.kil").replace("duplicates", "duplicats")
+    assert len(problems(text).splitlines()) == 3
+
+
+def test_a_fault_that_is_over_at_once_has_no_duration():
+    wipe = "  - {id: wipe, do: redis.wipe, queue: main, at: 1s, lasts: 3s}\ninvariants"
+    assert "x.yaml:15: faults[2].lasts: found a duration of redis.wipe" in problems(TEXT.replace("invariants", wipe))
+
+
+def test_stores_that_are_not_simulated_are_refused():
+    text = TEXT.replace('  log: {url: "kafka://simulated:9092"}\n', "")
+    assert "x.yaml:5: topology.log.url: found 'sqlite:'; write a kafka: URL, as in production" in problems(text)
+
+
+def test_the_environment_is_not_looked_at(monkeypatch):
+    monkeypatch.setenv("WHO", "a")
+    assert "set the environment variable WHO" in problems(TEXT.replace("host: a | b", 'host: "${WHO}"'))
+
+
+def test_a_topology_is_taken_from_a_file_beside_the_scenario(tmp_path):
+    (tmp_path / "two.yaml").write_text(textwrap.dedent(TOPOLOGY).replace("partitions: 3", "partitions: 5"))
+    (tmp_path / "x.yaml").write_text(TEXT.replace(f"topology:\n{TOPOLOGY}", "topology: two.yaml\n"))
+    assert load_scenario(tmp_path / "x.yaml").topology.topics[0].partitions == 5
+
+
+def test_a_mistake_in_the_topologys_file_is_named_there(tmp_path):
+    (tmp_path / "two.yaml").write_text("topic: []\n")
+    (tmp_path / "x.yaml").write_text(TEXT.replace(f"topology:\n{TOPOLOGY}", "topology: two.yaml\n"))
+    with pytest.raises(ConfigError, match=r"two.yaml:1: topic: found an unknown key; did you mean topics\?"):
+        load_scenario(tmp_path / "x.yaml")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no readable file"):
+        load_scenario(tmp_path / "x.yaml")
+
+
+def test_the_same_scenario_comes_from_plain_data():
+    assert scenario(hosts=["a"]).hosts == ("a",)
