@@ -64,7 +64,8 @@ class KafkaLog:
         self._partitions.update({spec.name: spec.partitions for spec in topics})
 
     async def append(self, records: Sequence[NewRecord], acks: Acks) -> Sequence[int]:
-        """Append without ever writing a record twice. Answers or raises within the timeout, or thereabouts.
+        """Append; only a leader that is replaced meanwhile makes a record stand twice (see `sender`). Answers or raises
+        within the timeout, or thereabouts.
 
         Where no broker took anything the error is `Unavailable`; if a request went out unanswered, `UnknownOutcome`.
         """

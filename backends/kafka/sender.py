@@ -1,8 +1,9 @@
 """Appending: slices wait in the lane of their partition's leader, and each request takes what a lane holds.
 
 A lane has one request under way, so that appends which come meanwhile share the next one, and a partition's order is
-kept. A slice is sent again only when the broker said that it wrote nothing: an append is never written twice, and
-`UnknownOutcome` is raised just where it is so.
+kept. A slice is sent again only when the broker refused it; `UnknownOutcome` is raised just where nobody can tell. One
+refusal does not mean that nothing was written: a leader that is replaced while it waits for the others (acks=all) may have
+handed its copy on. Such a record is in the log twice, and so the queue is given that job twice, under one id.
 """
 
 from __future__ import annotations
