@@ -24,9 +24,8 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 demo: install  ## run the whole path with failures, and count what was lost
 	$(BIN)/forebay demo
 
-# Two processes: half of the tests mostly wait for servers, and the others keep a core busy.
 test: lint test-wheel  ## everything CI runs: lint, types, the wheel, all tests but the long ones
-	$(PYTEST) -n 2 --dist loadgroup
+	$(PYTEST)
 
 test-long: install  ## the full-size runs too; writes docs/verification.md
 	FOREBAY_LONG=1 $(PYTEST) -m "" --verification docs/verification.md

@@ -36,16 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the work (`make test`): a file stays together, and so do all that use the Kafka cluster,
-    which takes too much of a machine to be there twice.
-    """
-    clustered = [item for item in items if "kafka_cluster" in getattr(item, "fixturenames", ()) or "kafka" in item.name]
-    with_kafka = {item.path for item in clustered}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("kafka" if item.path in with_kafka else str(item.path)))
-
-
 @pytest.fixture
 def record_figure(request: pytest.FixtureRequest) -> Callable[[str, float, str], None]:
     """Record a number that this test measured: `record_figure("restart", 84, "microseconds")`.

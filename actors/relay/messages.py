@@ -118,7 +118,8 @@ class Permits:
 class Write:
     """A contiguous range of one partition, `start` up to but without `to`, as jobs and parked records.
 
-    `records` are those that it was made of; each item has one, at its offset.
+    `records` are those that it was made of; each item has one, at its offset. `begins`: the queue knows nothing of the
+    partition yet.
     """
 
     partition: int
@@ -127,6 +128,7 @@ class Write:
     items: Sequence[QueuedJob | ParkedRecord] = field(repr=False)
     reply_to: Ref[Any]
     records: Sequence[Record] = field(default=(), repr=False)
+    begins: bool = False
 
 
 @frozen

@@ -276,7 +276,7 @@ class PartitionConsumer(Actor[Message]):
         if missing := to - self._next - len(records):
             ctx.note("gap", partition=self._partition, from_=self._next, to=to, records=missing)
         items = [item for record in records if (item := read(record)) is not None]
-        self._write = Write(self._mark, self._next, to, items, ctx.ref, records)
+        self._write = Write(self._mark, self._next, to, items, ctx.ref, records, begins=not self._known)
         self._step = Step.PERMITS
         await ctx.lookup(self._rate_limiter).send(Take(len(records), ctx.ref))
 

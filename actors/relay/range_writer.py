@@ -32,20 +32,24 @@ ANSWERS: Final = (*REFUSALS, MarkMismatch)
 
 @frozen
 class Range:
-    """What the mark of `partition` is to move over, from `start` to `to`; each item's record is among `records`."""
+    """What the mark of `partition` is to move over, from `start` to `to`; each item's record is among `records`.
+
+    `begins`: the mark is not there yet.
+    """
 
     partition: int
     start: int
     to: int
     items: Sequence[Item]
     records: Sequence[Record]
+    begins: bool = False
 
     def halves(self) -> tuple[Range, Range]:
         """The range in two, each with an item at least; it has two itself."""
         half = len(self.items) // 2
         middle = self.items[half].offset
         return (
-            Range(self.partition, self.start, middle, self.items[:half], self.records),
+            Range(self.partition, self.start, middle, self.items[:half], self.records, self.begins),
             Range(self.partition, middle, self.to, self.items[half:], self.records),
         )
 
@@ -119,7 +123,8 @@ class RangeWriter:
     async def _write(self, wanted: Range, to: int, items: Sequence[Item]) -> None:
         term, partition, start = self._term, wanted.partition, wanted.start
         last = last_of(wanted.records, start, to)
-        written = await self._queue.write(term.topic, term.token, term.epoch, partition, start, to, items, last)
+        place = (term.topic, term.token, term.epoch, partition)
+        written = await self._queue.write(*place, start, to, items, last, begins=wanted.begins)
         if written.parked:
             error = next(item.error for item in items if isinstance(item, ParkedRecord))
             self._ctx.note("parked", partition=partition, records=written.parked, error=error)

@@ -71,7 +71,8 @@ class RedisWriter(Actor[Write | CutAt]):
         start = request.start
         for to, items in split(request.items, request.to):
             try:
-                await self._ranges.write(Range(request.partition, start, to, items, request.records))
+                begins = request.begins and start == request.start
+                await self._ranges.write(Range(request.partition, start, to, items, request.records, begins))
             except MarkMismatch as mismatch:
                 return Rewind(request.partition, mismatch.next)
             start = to

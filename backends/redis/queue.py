@@ -114,6 +114,8 @@ class RedisQueue:
         to: int,
         items: Sequence[QueuedJob | ParkedRecord],
         checkpoint: Checkpoint | None = None,
+        *,
+        begins: bool = True,
     ) -> Written:
         """Write one range of one partition. Raises `ValueError` for an item outside it, and what the port names.
 
@@ -127,7 +129,7 @@ class RedisQueue:
         await require_takes(self._connection, max((len(word) for word in words if isinstance(word, bytes)), default=0))
         last = codec.checkpoint_words(checkpoint)
         place = (token.generation, token.index, epoch, partition, start, to)
-        answer = await self._run(scripts.WRITE, topic, *place, *last, *words)
+        answer = await self._run(scripts.WRITE, topic, *place, *last, int(begins), *words)
         if answer[0] == b"mismatch":
             raise MarkMismatch(topic, partition, start, int(answer[1]))
         return Written(to, *_fenced(answer, topic, token))

@@ -97,11 +97,13 @@ class SqliteQueue:
         to: int,
         items: Sequence[QueuedJob | ParkedRecord],
         checkpoint: Checkpoint | None = None,
+        *,
+        begins: bool = True,
     ) -> Written:
         """Write one range of one partition. Raises `ValueError` for an item outside it, and what
         the port names.
         """
-        batch = queue_relay.Batch(topic, token, epoch, partition, start, to, tuple(items), checkpoint)
+        batch = queue_relay.Batch(topic, token, epoch, partition, start, to, tuple(items), checkpoint, begins)
         self._room.require()
         return await self._change(topic, partial(queue_relay.write, batch=batch, now=self._clock.wall()))
 

@@ -29,6 +29,7 @@ class Batch:
     to: int
     items: Sequence[QueuedJob | ParkedRecord]
     checkpoint: Checkpoint | None = None
+    begins: bool = True
 
     def __attrs_post_init__(self) -> None:
         for item in self.items:
@@ -176,6 +177,8 @@ def _require_mark(connection: sqlite3.Connection, batch: Batch) -> None:
     row = connection.execute(
         "SELECT next FROM marks WHERE topic = ? AND partition = ?", (batch.topic, batch.partition)
     ).fetchone()
+    if row is None and not batch.begins:
+        raise FenceMissing(f"{batch.topic}/{batch.partition}: the queue has no mark of what came before {batch.start}")
     if row is not None and row[0] != batch.start:
         raise MarkMismatch(batch.topic, batch.partition, batch.start, row[0])
 

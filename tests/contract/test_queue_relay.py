@@ -116,6 +116,17 @@ async def test_a_partition_never_written_accepts_any_start(term):
     assert await term.queue.marks("jobs", term.token) == {4: Mark(1001, 1000)}
 
 
+async def test_what_goes_on_where_there_is_no_mark_is_refused(term):
+    """A failover can lose all that was written of a partition, and keep the fence."""
+    on = ("jobs", term.token, term.epoch, 4, 1000, 1001, [QueuedJob(1000, "a", "t", b"")])
+    with pytest.raises(FenceMissing):
+        await term.queue.write(*on, begins=False)
+    assert await term.queue.marks("jobs", term.token) == {}
+    assert (await term.queue.counts("jobs")).pending == 0
+    await term.queue.write(*on, begins=True)
+    assert await term.queue.marks("jobs", term.token) == {4: Mark(1001, 1000)}
+
+
 async def test_a_batch_must_begin_at_the_mark(term):
     await term.write(job("a"))
     for start in (0, 2):

@@ -119,13 +119,7 @@ def test_faults_of_one_id_do_not_change_the_draws_of_others():
     assert [(bite.at, bite.args) for bite in bites[0]] == [(bite.at, bite.args) for bite in bites[1]]
 
 
-FORGOTTEN = (
-    "a partition whose mark a failover lost is taken for one that was never written, and any place to go on is accepted"
-)
-
-
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=FORGOTTEN)
 def test_a_failover_that_loses_every_write_of_a_partition_and_not_the_fence_loses_no_job():
     one = {
         "topology": TOPOLOGY | {"topics": [{"name": "jobs", "partitions": 1}], "workers": {"slots": 1}},

@@ -82,9 +82,9 @@ class RecordedQueue(Flaky):
                     self.poisons[item.id] -= 1
                 raise BackendError(f"poisoned {item.id}")
 
-    async def write(self, topic, token, epoch, partition, start, to, items, checkpoint=None):
+    async def write(self, topic, token, epoch, partition, start, to, items, checkpoint=None, *, begins=True):
         self.refuse(items)
-        written = await self.port.write(topic, token, epoch, partition, start, to, items, checkpoint)
+        written = await self.port.write(topic, token, epoch, partition, start, to, items, checkpoint, begins=begins)
         self.writes.append((token, partition, start, to, written))
         return written
 

@@ -1,5 +1,5 @@
 -- Takes one range of one partition. ARGV: now, generation, index, epoch, partition, from, to, the last record's offset, checksum
--- and time (empty where there is none), then seven for each item in order of offset: kind, offset, id, dedup ('=' and the
+-- and time (empty where there is none), 1 if the range begins its partition, then seven for each item in order of offset: kind, offset, id, dedup ('=' and the
 -- id, or empty), ready_at, not_before, body.
 
 local epoch, refused = stored_epoch()
@@ -12,6 +12,8 @@ local partition, from, to = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[
 local mark = redis.call('HGET', key('marks'), ARGV[5])
 if mark and tonumber(mark) ~= from then
   return {'mismatch', mark}
+elseif not mark and ARGV[11] == '0' then
+  return {'missing'}  -- a failover can lose what was written before, and keep the fence
 end
 
 local queued, duplicates, redelivered, parked, ended = 0, 0, 0, 0, 0
@@ -30,7 +32,7 @@ end
 local jobs, firsts, successors = {}, {}, {}
 local new_jobs, new_bodies, new_firsts, new_successors = {}, {}, {}, {}
 
-local ITEMS = 11  -- where they begin in ARGV
+local ITEMS = 12  -- where they begin in ARGV
 local PIECES = 1000  -- words to one call: Lua has room for some 8,000 on its stack
 
 local function read_all(hash, fields)

@@ -39,7 +39,7 @@ def jobs(start, to):
 
 def write(stand, start, to, items=None, partition=0, peer="a"):
     items = jobs(start, to) if items is None else items
-    stand.subject.tell(Write(partition, start, to, items, stand.ref(peer)))
+    stand.subject.tell(Write(partition, start, to, items, stand.ref(peer), begins=True))
 
 
 async def count(stand):
@@ -100,10 +100,10 @@ def test_a_full_queue_is_an_outage():
     class FullQueue(Flaky):
         full = True
 
-        async def write(self, *args):
+        async def write(self, *args, **more):
             if self.full:
                 raise Full("no room")
-            return await self.port.write(*args)
+            return await self.port.write(*args, **more)
 
     async def main():
         async with writing() as stand:

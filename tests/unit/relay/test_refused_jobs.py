@@ -33,7 +33,7 @@ class Picky(Flaky):
         self.sick = False
         self.writes = []
 
-    async def write(self, topic, token, epoch, partition, start, to, items, checkpoint=None):
+    async def write(self, topic, token, epoch, partition, start, to, items, checkpoint=None, *, begins=True):
         await self.faults.before("write")
         self.writes.append((start, to, len(items)))
         for item in items:
@@ -42,7 +42,7 @@ class Picky(Flaky):
                 raise self.error(f"not {what!r}") if self.error is BackendError else self.error
         if self.sick:
             raise BackendError("sick")
-        return await self.port.write(topic, token, epoch, partition, start, to, items, checkpoint)
+        return await self.port.write(topic, token, epoch, partition, start, to, items, checkpoint, begins=begins)
 
 
 @asynccontextmanager
@@ -78,7 +78,7 @@ async def write(stand, *records, partition=1):
     """Let the writer write these records; return its answer."""
     start, to = records[0].offset, records[-1].offset + 1
     items = [read(record) for record in records]
-    stand.subject.tell(Write(partition, start, to, items, stand.ref("a"), records))
+    stand.subject.tell(Write(partition, start, to, items, stand.ref("a"), records, begins=True))
     return await stand.told["a"].get()
 
 
@@ -137,7 +137,9 @@ def test_the_mark_passes_a_refused_job_only_when_the_log_has_it():
             stand.queue.refused = {"j1"}
             stand.log.faults.down = True
             stand.subject.tell(
-                Write(1, 0, 3, [read(record(n)) for n in range(3)], stand.ref("a"), [record(n) for n in range(3)])
+                Write(
+                    1, 0, 3, [read(record(n)) for n in range(3)], stand.ref("a"), [record(n) for n in range(3)], begins=True
+                )
             )
             await asyncio.sleep(600)
             assert (await stand.queue.port.marks("jobs", TOKEN))[1].next == 1
@@ -212,7 +214,7 @@ def test_a_queue_that_refuses_everything_is_an_outage_and_blames_no_job():
         async with writing() as stand:
             stand.queue.sick = True
             records = [record(n) for n in range(4)]
-            stand.subject.tell(Write(1, 0, 4, [read(r) for r in records], stand.ref("a"), records))
+            stand.subject.tell(Write(1, 0, 4, [read(r) for r in records], stand.ref("a"), records, begins=True))
             await asyncio.sleep(600)
             assert stand.failures() == []
             (note,) = stand.notes("queue_away")
@@ -231,7 +233,7 @@ def test_a_queue_that_takes_no_parked_record_either_is_waited_for():
         async with writing() as stand:
             stand.queue.refused = {b"{broken", b""}
             broken = Record("jobs", 1, 0, 9, b"{broken")
-            stand.subject.tell(Write(1, 0, 1, [read(broken)], stand.ref("a"), [broken]))
+            stand.subject.tell(Write(1, 0, 1, [read(broken)], stand.ref("a"), [broken], begins=True))
             await asyncio.sleep(600)
             assert stand.failures() == []
             assert len(stand.notes("queue_away")) == 1
@@ -258,7 +260,7 @@ def test_a_refused_job_holds_up_no_other_partition():
         async with writing() as stand:
             stand.queue.refused = {"j0"}
             stand.log.faults.down = True
-            stand.subject.tell(Write(1, 0, 1, [read(record(0))], stand.ref("a"), [record(0)]))
+            stand.subject.tell(Write(1, 0, 1, [read(record(0))], stand.ref("a"), [record(0)], begins=True))
             await settle()
             assert await write(stand, record(3), partition=0) == BatchWritten(0, 4)
 
@@ -285,8 +287,8 @@ def test_an_answer_that_was_lost_makes_no_job_a_refused_one():
             lost = {"left": 5}
             write_through = stand.queue.port.write
 
-            async def lossy(*args):
-                written = await write_through(*args)
+            async def lossy(*args, **more):
+                written = await write_through(*args, **more)
                 if lost["left"]:
                     lost["left"] -= 1
                     raise Unavailable("the answer was lost")
