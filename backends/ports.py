@@ -407,11 +407,10 @@ class Queue(Protocol):
         `checkpoint` is the range's last record, and is kept with the mark; None for a range without records. A partition
         without a mark accepts any `start` of a range that `begins` it.
 
-        Raises, with nothing written: `StaleToken`, `FenceMissing` (no fence, another epoch, or no mark where one must be),
-        `MarkMismatch`, `Full`, `JobTooLarge` (waiting does not help); after any other `BackendError` the mark has not moved.
-        Same instance id again: the hold moves to the new offset, nothing is doubled. Another instance with the same dedup
-        id: dropped while the first is pending, delayed or retrying; while it is in flight one successor is queued and runs
-        after it ends. What had ended by what `restore` was told is skipped.
+        Raises, with nothing written: `StaleToken`, `FenceMissing` (no fence, another epoch, no mark where one must be),
+        `MarkMismatch`, `Full`, `JobTooLarge`; after any other `BackendError` the mark has not moved. Same instance id
+        again: the hold moves to the new offset. Another one with the same dedup id: dropped while the first is pending,
+        delayed or retrying; while it is in flight one successor is queued, to run after it. What `restore` told is skipped.
         """
 
     async def settled(self, topic: str, token: Token) -> Mapping[int, Settled]:
