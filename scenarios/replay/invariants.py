@@ -42,13 +42,17 @@ def acks_all_kept(seen: Evidence) -> str | None:
 
 
 def one_writer(seen: Evidence) -> str | None:
-    """Once a newer term has written to a topic, no older one does: what it tries is refused."""
-    newest: dict[str, tuple[int, int]] = {}
+    """Once a newer term has written to a topic, no older one does: what it tries is refused.
+
+    Within one memory of the queue: where coordination and queue have both forgotten, tokens begin low again.
+    """
+    newest: dict[tuple[str, str], tuple[int, int]] = {}
     for write in seen.writes:
-        if write.token < newest.get(write.topic, write.token):
-            newer = newest[write.topic]
+        memory = write.topic, write.epoch
+        newer = newest.get(memory, write.token)
+        if write.token < newer:
             return f"{write.host} wrote to {write.topic} at {write.at:.3f} s with the token {write.token}, after {newer}"
-        newest[write.topic] = write.token
+        newest[memory] = write.token
     return None
 
 

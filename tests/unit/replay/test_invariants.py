@@ -23,8 +23,8 @@ def run(id_="x", started=1.0, ended=2.0, **more):
     return Run(id_, "a", 1, started, ended, **more)
 
 
-def write(token):
-    return Write(1.0, "a", "jobs", token, 0, 0, 1)
+def write(token, epoch="e"):
+    return Write(1.0, "a", "jobs", token, 0, 0, 1, epoch)
 
 
 def tree(state=State.RUNNING, depth=0):
@@ -44,7 +44,7 @@ RIGHT = {
     "nothing-lost": Evidence(accepted={"x": job(), "y": job(), "z": job()}, runs=[run("x")], ends={"y": "dead"}, gone={"z"}),
     "nothing-gone": Evidence(accepted={"x": job()}, gone={"other"}),
     "acks-all-kept": Evidence(accepted={"x": job()}, gone={"x"}),
-    "one-writer": Evidence(writes=[write((1, 1)), write((1, 2))]),
+    "one-writer": Evidence(writes=[write((1, 1)), write((1, 2)), write((1, 1), "the queue was emptied")]),
     "bytes-kept": Evidence(runs=[run()]),
     "mailboxes-bounded": moment(trees={"a": tree(depth=5), "b": None}),
     "lag-zero": moment(),
