@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ START: Final = 60.0
 STOP: Final = 15.0
 """Seconds that a server may take to stop when asked; then it is killed."""
 LOOK: Final = 0.05
+STILL: Final = 1000  # looks, each a millisecond after the last, until a process that was told to stop has stopped
 LOG: Final = "output.log"
 TAIL: Final = 1_000
 """Characters of a server's log that go into an error."""
@@ -117,6 +119,10 @@ class Server(ABC):
     def pause(self) -> None:
         """Freeze it (STOP): its connections stay open and nothing is answered. Nothing happens if it is down."""
         self._signal(signal.SIGSTOP)
+        for _ in range(STILL):  # the kernel stops it when it next looks: it may be in the midst of an answer
+            if self.process is None or self.process.state in {"T", "t", ""}:
+                return
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let it go on (CONT)."""

@@ -123,6 +123,7 @@ async def test_a_redis_replaced_by_an_empty_one_gets_all_that_had_not_ended_and_
         assert len(relay.notes("restored")) == PARTITIONS
 
 
+@pytest.mark.long
 async def test_a_redis_that_was_flushed_while_it_ran_is_refilled_although_nothing_new_comes(tmp_path, main):
     async with relaying(tmp_path, main.url) as relay:
         await relay.post(500)
@@ -162,6 +163,7 @@ async def test_a_failover_to_a_replica_that_lags_loses_nothing(tmp_path, servers
     await servers.replica.wipe()
 
 
+@pytest.mark.long
 async def test_the_relay_stops_before_redis_refuses_a_write_and_goes_on_when_there_is_room(tmp_path, main):
     """R8: nobody acts; the queue is never full, and everything arrives."""
     async with main.client() as client:

@@ -248,7 +248,7 @@ async def test_kafka_has_four_brokers_in_three_racks_and_spreads_replicas_over_t
     assert sorted(kafka_cluster.brokers[number].rack for number in replicas) == ["a", "b", "c"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_killed_leader_is_followed_by_another_and_catches_up_when_it_is_back(kafka_cluster):
     partition = await topic(kafka_cluster, "leaders", **{"min.insync.replicas": "2"})
     await written(kafka_cluster, partition, b"1")
@@ -263,7 +263,7 @@ async def test_a_killed_leader_is_followed_by_another_and_catches_up_when_it_is_
     assert await read(kafka_cluster, partition, 2) == [b"1", b"2"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_two_brokers_of_a_rack_are_killed_and_what_was_acknowledged_is_still_read(kafka_cluster):
     partition = await topic(kafka_cluster, "rack", **{"min.insync.replicas": "2"})
     await written(kafka_cluster, partition, b"1", b"2")
@@ -278,7 +278,7 @@ async def test_two_brokers_of_a_rack_are_killed_and_what_was_acknowledged_is_sti
     await kafka_cluster.ready()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_paused_broker_is_left_out_until_it_goes_on(kafka_cluster):
     broker, other = kafka_cluster.brokers[2], kafka_cluster.brokers[3]
 
@@ -293,7 +293,7 @@ async def test_a_paused_broker_is_left_out_until_it_goes_on(kafka_cluster):
     await kafka_cluster.ready()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_brokers_serve_without_their_controller_and_take_it_back(kafka_cluster):
     partition = await topic(kafka_cluster, "controller")
     await kafka_cluster.controller.kill()
@@ -310,7 +310,7 @@ async def can_create(cluster) -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_wiped_broker_fills_itself_again_from_the_others(kafka_cluster):
     partition = await topic(kafka_cluster, "wiped", **{"min.insync.replicas": "2"})
     await written(kafka_cluster, partition, b"1")
@@ -329,7 +329,7 @@ def processes(servers: Servers) -> list[Process]:
     return [server.process for server in servers]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_all_servers_start_together_keep_their_data_and_leave_nothing_behind(tmp_path, record_figure):
     servers = Servers(tmp_path, {kind: services.require(kind) for kind in ("redis", "consul", "kafka")})
     began = time.monotonic()

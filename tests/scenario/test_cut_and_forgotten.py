@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from support.cut_log import CutLog
+from support.effort import examples
 from support.relay_tree import LOCK, TOPIC, relaying, run
 
 from forebay.actors.relay.campaign import lock_key
@@ -118,7 +119,7 @@ def test_a_checkpoint_at_the_very_end_of_the_cut_log_holds_nothing_up():
     run(main)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(examples(4, 16)))
 def test_whatever_is_cut_and_forgotten_every_record_that_has_not_ended_reaches_the_queue(seed):
     async def main():
         async with relaying(seed, batch=7) as (services, a):

@@ -59,7 +59,7 @@ def test_each_broker_is_killed_in_turn():
     assert world.kafka.counts["unclean_elections"] == 0
 
 
-@pytest.mark.parametrize("seconds", [2.0, 90.0])
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(90.0, marks=pytest.mark.long)])
 def test_the_whole_cluster_is_restarted(seconds):
     async def strike(world):
         world.kafka.restart(seconds)
