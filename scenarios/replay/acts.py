@@ -18,22 +18,15 @@ Args = Mapping[str, Any]
 
 
 def kill_host(scene: Scene, args: Args) -> bool:
-    host = scene.world.hosts[args["host"]]
-    lived = host.being is not Being.DEAD
-    host.kill()
-    return lived
+    return scene.world.hosts[args["host"]].kill()
 
 
 async def start_host(scene: Scene, args: Args) -> bool:
     """Start it unless it lives; it may be killed again while it starts."""
-    host = scene.world.hosts[args["host"]]
-    if host.being is not Being.DEAD:
-        return False
     try:
-        await host.start()
+        return await scene.world.hosts[args["host"]].start()
     except HostGone:
         return False
-    return True
 
 
 async def stop_host(scene: Scene, args: Args) -> bool:
@@ -52,10 +45,7 @@ async def restart_host(scene: Scene, args: Args) -> bool:
 
 
 def pause_host(scene: Scene, args: Args) -> bool:
-    host = scene.world.hosts[args["host"]]
-    ran = host.being is Being.RUNNING
-    host.pause()
-    return ran
+    return scene.world.hosts[args["host"]].pause()
 
 
 def resume_host(scene: Scene, args: Args) -> None:
@@ -255,10 +245,7 @@ def mend_downstream(scene: Scene, _: Args) -> None:
 
 
 def kill_redis(scene: Scene, args: Args) -> bool:
-    redis = scene.world.redis[args["queue"]]
-    ran = redis.up
-    redis.kill()
-    return ran
+    return scene.world.redis[args["queue"]].kill()
 
 
 def start_redis(scene: Scene, args: Args) -> None:
@@ -267,18 +254,12 @@ def start_redis(scene: Scene, args: Args) -> None:
 
 def wipe_redis(scene: Scene, args: Args) -> bool:
     """An empty one that answers, also where one was down."""
-    redis = scene.world.redis[args["queue"]]
-    held = redis.used_memory > 0
-    redis.wipe()
-    return held
+    return scene.world.redis[args["queue"]].wipe()
 
 
 def flush_redis(scene: Scene, args: Args) -> bool:
     redis = scene.world.redis[args["queue"]]
-    held = redis.up and redis.used_memory > 0
-    if redis.up:
-        redis.flush()
-    return held
+    return redis.up and redis.flush()
 
 
 def fail_over(scene: Scene, args: Args) -> bool:

@@ -114,6 +114,13 @@ def test_a_fault_that_changes_nothing_is_told_as_such():
     assert verdict.counts["faults"] == 1
 
 
+@pytest.mark.parametrize("verb", ["redis.wipe", "redis.flush"])
+def test_what_is_empty_cannot_be_emptied(verb):
+    faults = [{"id": id_, "do": verb, "queue": "main", "at": 4} for id_ in ("one", "two")]
+    verdict = run_scenario(small(faults=faults), seed=1).verdict
+    assert sorted(bite.bit for bite in verdict.bites) == [False, True]
+
+
 def test_a_failure_leaves_a_folder_from_which_it_runs_again(tmp_path):
     failing = small(expect={"counts": {"accepted": {"most": 10}}})
     told = run_scenario(failing, seed=2)
