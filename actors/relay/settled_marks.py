@@ -126,9 +126,8 @@ class SettledMarks(Actor[Locate]):
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL)
             try:
-                marks = (
-                    await self._marks()
-                )  # before the ends: those that a cut voids in between then are checked, and not missed
+                # The marks come before the ends: those that a cut voids in between are then checked, and not missed.
+                marks = await self._marks()
                 settled = await self._queue_of_term.ask(partial(self._queue.settled, self._term.topic, self._term.token))
             except REFUSALS as refusal:
                 await self._queue_of_term.refused(refusal)

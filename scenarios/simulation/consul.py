@@ -18,7 +18,7 @@ from attrs import define, frozen
 
 from forebay.backends.errors import BackendError, SessionGone
 from forebay.backends.ports import Clock, Entry
-from forebay.scenarios.simulation.network import Held, Network, NoAnswer
+from forebay.scenarios.simulation.network import Held, Network, Networked, NoAnswer
 
 FIRST: Final = 1
 """The index of what was never set."""
@@ -50,11 +50,11 @@ class Seen:
     index: int
 
 
-class SimConsul:
+class SimConsul(Networked):
     """One Consul. `random` draws trips, session ids and how soon sessions lapse. `counts`: expired, destroyed."""
 
     def __init__(self, clock: Clock, random: Random, *, latency: float = LATENCY, ttl_min: float = TTL_MIN) -> None:
-        self.network = Network(random, latency)
+        super().__init__(Network(random, latency))
         self.counts: Counter[str] = Counter()
         self.is_up = True
         self._clock = clock
@@ -86,22 +86,6 @@ class SimConsul:
         return None if entry is None or entry.session is None else self._sessions[entry.session].host
 
     # --- what happens to it
-
-    def cut(self, host: str) -> None:
-        """Let nothing through between a host and Consul."""
-        self.network.cut(host)
-
-    def mend(self, host: str) -> None:
-        """Let it through again."""
-        self.network.mend(host)
-
-    def set_latency(self, seconds: float) -> None:
-        """Let a trip take up to so long."""
-        self.network.set_latency(seconds)
-
-    def break_answers(self, share: float) -> None:
-        """Break this share of the connections after Consul has done its part."""
-        self.network.break_answers(share)
 
     def down(self) -> None:
         """Kill all its servers: connections break, and no session lapses meanwhile. What they know stays."""

@@ -113,22 +113,6 @@ class SimKafka(Brokers):
         """Remove the records below an offset, read or not, as retention does. Raises `Refused` while nobody leads."""
         self.partition(topic, partition).forget(before)
 
-    def cut(self, host: str) -> None:
-        """Let nothing through between a host and all brokers."""
-        self.network.cut(host)
-
-    def mend(self, host: str) -> None:
-        """Let it through again."""
-        self.network.mend(host)
-
-    def set_latency(self, seconds: float) -> None:
-        """Let a trip between two machines take up to so long."""
-        self.network.set_latency(seconds)
-
-    def break_answers(self, share: float) -> None:
-        """Break this share of the clients' connections after the brokers have done their part."""
-        self.network.break_answers(share)
-
     def heal(self) -> None:
         """End all faults: brokers run and follow, hosts reach them, and elections are as they were made."""
         self.network.heal()

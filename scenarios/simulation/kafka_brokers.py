@@ -16,7 +16,7 @@ from attrs import define
 
 from forebay.scenarios.simulation.kafka_partition import Partition
 from forebay.scenarios.simulation.kafka_topics import Topic
-from forebay.scenarios.simulation.network import Held, Network, NoAnswer, Refused
+from forebay.scenarios.simulation.network import Held, Network, Networked, NoAnswer, Refused
 
 LAG_MAX: Final = 30.0
 """Seconds that a follower may be behind and in sync (`replica.lag.time.max.ms`)."""
@@ -36,13 +36,13 @@ class Broker:
     expulsion: asyncio.TimerHandle | None = None
 
 
-class Brokers:
+class Brokers(Networked):
     """Brokers by number, each in the zone that `zones` names. `counts` tells what happened: elections, unclean_elections,
     cut (records that readers could see, and that an election lost), truncated (records that a follower had to cut off).
     """
 
     def __init__(self, network: Network, zones: Mapping[int, str], session_timeout: float, *, unclean: bool) -> None:
-        self.network = network
+        super().__init__(network)
         self.zones = dict(zones)
         self.topics: dict[str, Topic] = {}
         self.held: Held[Place] = Held(network)

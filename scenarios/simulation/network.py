@@ -119,6 +119,29 @@ class Network:
             fail(answer, error)
 
 
+class Networked:
+    """A service that hosts reach through `network`, and what can happen to the way there."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def cut(self, host: str) -> None:
+        """Let nothing through between a host and the service."""
+        self.network.cut(host)
+
+    def mend(self, host: str) -> None:
+        """Let it through again."""
+        self.network.mend(host)
+
+    def set_latency(self, seconds: float) -> None:
+        """Let a trip take up to so long."""
+        self.network.set_latency(seconds)
+
+    def break_answers(self, share: float) -> None:
+        """Break this share of the connections after the service has done its part."""
+        self.network.break_answers(share)
+
+
 def fail(answer: asyncio.Future[Any], error: BaseException) -> None:
     """End a wait with an error. It counts as seen: the one who waits may be a process that was killed."""
     if not answer.done():
