@@ -5,11 +5,11 @@ import gc
 import sys
 import threading
 import weakref
-from pathlib import Path
 
 import pytest
 from support.effort import examples
 from support.puppets import Puppet, puppet
+from support.sockets import open_files
 
 from forebay import ChildSpec, Down, Ending, EnvironmentExit, Intensity, Runtime, SupervisorSpec
 
@@ -55,7 +55,7 @@ def blocks():
 
 
 def resources():
-    return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
+    return threading.active_count(), len(open_files()), len(asyncio.all_tasks())
 
 
 async def crash_and_wait(runtime, times):

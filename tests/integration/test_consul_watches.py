@@ -1,12 +1,11 @@
 """Watches of the Consul adapter are blocking queries: few requests, many at once, an end at once (R7, A5)."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from support.consul_sites import ask, clear
 from support.live import eventually
-from support.sockets import connected
+from support.sockets import connected, open_files
 
 from forebay.backends.consul import ConsulCoordination
 from forebay.backends.consul.connection import Connection
@@ -139,12 +138,8 @@ async def test_calls_do_not_queue_behind_many_watches(agent, coordination):
     assert [entry.key for entry, _ in await asyncio.gather(*watching)] == [f"many/{n}" for n in range(WATCHES)]
 
 
-def descriptors():
-    return {path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
-
-
 async def test_a_stop_ends_watches_and_calls_at_once_and_leaves_no_task_and_no_socket(agent):
-    before, tasks = descriptors(), asyncio.all_tasks()
+    before, tasks = open_files(), asyncio.all_tasks()
     coordination = ConsulCoordination(agent.url)
     await coordination.start()
     _, index = await coordination.watch("k", 0, 600)
@@ -162,7 +157,7 @@ async def test_a_stop_ends_watches_and_calls_at_once_and_leaves_no_task_and_no_s
     assert {type(end) for end in ended} == {Unavailable}
     assert asyncio.all_tasks() == tasks
     assert connected({agent.port}) == []
-    assert descriptors() <= before
+    assert open_files() <= before
 
 
 async def test_a_watch_that_is_cancelled_ends_cancelled_and_closes_its_connection(agent, coordination):

@@ -16,7 +16,7 @@ from forebay.backends.kafka.cluster import Cluster
 from forebay.backends.kafka.reader import Reader
 from forebay.backends.ports import Acks, Extent, NewRecord, TopicSpec, Want
 
-TIMEOUT = 2.0
+TIMEOUT = 5.0
 BOUND = 3 * TIMEOUT  # seconds: a call that has to ask for the leaders first may take a little longer than the timeout
 JOBS = TopicSpec("jobs", partitions=3, retention=3600, max_record=1000)
 

@@ -7,10 +7,10 @@ import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
 from itertools import count
-from pathlib import Path
 
 import pytest
 from support.live import eventually
+from support.sockets import open_files
 
 from forebay import Noted, Registry, Runtime, RuntimeStartFailed, State
 from forebay.backends.errors import AcksNotOffered, DataFolderInUse
@@ -123,8 +123,7 @@ async def accepted(process, id_):
 
 def held():
     """What a runtime could leave behind: tasks, threads and sockets of this process."""
-    sockets = {link.readlink().name for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
-    sockets = {name for name in sockets if name.startswith("socket:")}
+    sockets = {name for name in open_files() if name.startswith("socket:")}
     return asyncio.all_tasks(), set(threading.enumerate()), sockets
 
 

@@ -3,11 +3,11 @@
 import asyncio
 import signal
 import threading
-from pathlib import Path
 
 import anyio
 import pytest
 from support.puppets import boom, puppet
+from support.sockets import open_files
 
 from forebay import Ending, Limits, Runtime, RuntimeFailed, SupervisorSpec
 from forebay.testing import Crash, crash
@@ -27,11 +27,6 @@ def slow_tree(seen):
         seen.append("stopped")
 
     return SupervisorSpec(children=[puppet("a", stop=stop)])
-
-
-def descriptors():
-    """What this process has open; the listing itself is not."""
-    return sorted(str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
 
 
 # ---------------------------------------------------------------------------------------------- C2
@@ -195,10 +190,10 @@ def test_nothing_is_left_of_a_stopped_runtime():
     async def main():
         loop = asyncio.get_running_loop()
         await use(Runtime(tree()))  # whatever asyncio opens for itself is open now
-        before = (asyncio.all_tasks(), threading.enumerate(), descriptors())
+        before = (asyncio.all_tasks(), threading.enumerate(), open_files())
         for _ in range(5):
             await use(Runtime(tree()))
-        assert (asyncio.all_tasks(), threading.enumerate(), descriptors()) == before
+        assert (asyncio.all_tasks(), threading.enumerate(), open_files()) == before
         assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
 
     asyncio.run(main())
