@@ -95,6 +95,7 @@ class SupervisorSpec:
 
     A child's failures in a row choose its backoff delay; they are forgotten once an incarnation has run for
     `stable_after` seconds. The first restart after that is immediate. `cool_off` (seconds) starts a parked child again.
+    `later` are children that will be added while it runs: the checks at build time count them, nobody starts them here.
     """
 
     strategy: Strategy = Strategy.ONE_FOR_ONE
@@ -106,11 +107,17 @@ class SupervisorSpec:
     exhausted: Exhausted = Exhausted.ESCALATE
     cool_off: float | None = None
     max_children: int | None = None
+    later: tuple[ChildSpec, ...] = field(default=(), converter=_in_order)
+
+    @property
+    def planned(self) -> tuple[ChildSpec, ...]:
+        """All that will have to be stopped, as far as it is known: the children and those added later."""
+        return (*self.children, *self.later)
 
     @property
     def stop_time(self) -> float:
         """The longest that an orderly stop can take (seconds): one after the other, or all at once if dynamic."""
-        times = [child.stop_time for child in self.children]
+        times = [child.stop_time for child in self.planned]
         return max(times, default=0.0) if self.strategy is Strategy.DYNAMIC else sum(times)
 
 
@@ -129,7 +136,7 @@ def check_tree(spec: SupervisorSpec, path: str = "/", deadline: float | None = N
     """
     problems = list(_problems(spec, path))
     if deadline is not None and spec.stop_time > deadline:
-        slow = max(spec.children, key=lambda child: child.stop_time)
+        slow = max(spec.planned, key=lambda child: child.stop_time)
         problems.append(
             f"{path}: an orderly stop may take {spec.stop_time:g} s and the deadline is {deadline:g} s;"
             f" most of it is {slow.id} with {slow.stop_time:g} s: shorten its shutdown or lengthen the deadline"
@@ -151,7 +158,7 @@ def join(path: str, child_id: str) -> str:
 
 
 def _problems(spec: SupervisorSpec, path: str) -> Iterator[str]:
-    counts = Counter(child.id for child in spec.children)
+    counts = Counter(child.id for child in spec.planned)
     for twice in sorted(child_id for child_id, count in counts.items() if count > 1):
         yield f"{path}: two children have the id {twice!r}; ids are unique under one supervisor"
     if spec.exhausted is Exhausted.PARK and spec.strategy.group:
@@ -165,7 +172,7 @@ def _problems(spec: SupervisorSpec, path: str) -> Iterator[str]:
             f"{path}: backoff is so slow that {spec.intensity.max_restarts} restarts can never fall into"
             f" {spec.intensity.period:g} s, so nothing would ever escalate: lengthen the period or lower max_restarts"
         )
-    for child in spec.children:
+    for child in spec.planned:
         yield from _child_problems(spec, child, join(path, child.id))
 
 

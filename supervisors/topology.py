@@ -60,7 +60,7 @@ from forebay.actors.relay.rate_limiter import RateLimiter
 from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.actors.relay.retention_watch import RetentionWatch
 from forebay.actors.relay.settled_marks import SettledMarks
-from forebay.actors.relay.topic_lock import TopicLock
+from forebay.actors.relay.topic_lock import LET_GO, TopicLock
 from forebay.actors.snapshot import Node
 from forebay.actors.watch.console import console_routes
 from forebay.actors.watch.ended import newest_ends
@@ -74,7 +74,7 @@ from forebay.actors.work.reaper import Reaper
 from forebay.actors.work.scheduler import Scheduler
 from forebay.actors.work.sweep import Pace
 from forebay.actors.work.worker_slot import CANCEL_PATIENCE, WorkerSlot
-from forebay.backends.ports import Acks
+from forebay.backends.ports import Acks, Token
 from forebay.config import Backoff, Config, GateConfig, Overflow, TopicConfig, WorkersConfig
 from forebay.jobs import Registry
 from forebay.jobs.lanes import retry_topic
@@ -91,9 +91,10 @@ CONSOLE: Final = "/console/http_server"
 
 BRIEF: Final = 0.2
 """Seconds of grace for a role that has nothing to finish."""
+CLOSING: Final = 1.0
+"""Seconds of grace for a role that may just have a connection to close, and hands nothing back."""
 TIDY: Final = 2.0
 """Seconds of grace for a role that hands something back: flushes, commits, releases, closes a connection."""
-
 
 BATCH: Final = 500
 """Records that a consumer moves, and jobs that a dispatcher claims, at a time."""
@@ -230,6 +231,10 @@ def _relays(parts: Parts) -> SupervisorSpec:
 
 def _relay(parts: Parts, topic: TopicConfig) -> SupervisorSpec:
     config, stores = parts.config, parts.stores
+
+    def term(held: Term) -> ChildSpec:
+        return ChildSpec("term", _term(parts, topic, held), restart=Restart.TEMPORARY)
+
     topic_lock = _actor(
         "topic_lock",
         lambda: TopicLock(
@@ -242,11 +247,12 @@ def _relay(parts: Parts, topic: TopicConfig) -> SupervisorSpec:
             instance=parts.instance,
             prepare=partial(stores.widen, topic),
             rank_delay=partial(Ranking(stores.coordination, parts.instance, RANK_STEP).delay, topic.name),
-            term_spec=lambda term: ChildSpec("term", _term(parts, topic, term), restart=Restart.TEMPORARY),
+            term_spec=term,
         ),
-        grace=TIDY,
+        grace=LET_GO + BRIEF,
     )
-    return _supervisor(config, Strategy.REST_FOR_ONE, [topic_lock])
+    any_term = Term(topic.name, topic.partitions, Token(0, 0), session="", epoch="")
+    return _supervisor(config, Strategy.REST_FOR_ONE, [topic_lock], later=[term(any_term)])
 
 
 def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
@@ -271,14 +277,14 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
             acks=Acks(topic.acks),
             topic_lock=relay_path(topic.name, "topic_lock"),
         ),
-        grace=TIDY,
+        grace=BRIEF,
     )
     marks = _term_actor(
         "settled_marks",
         lambda: SettledMarks(
             term=term, queue=stores.queue(topic.name), log=stores.log, topic_lock=relay_path(topic.name, "topic_lock")
         ),
-        grace=TIDY,
+        grace=CLOSING,
     )
     consumers = [_consumer(topic, term, number, retry) for retry in (False, True) for number in range(term.partitions)]
     return _supervisor(
@@ -298,20 +304,20 @@ def _term(parts: Parts, topic: TopicConfig, term: Term) -> SupervisorSpec:
 
 
 def _retention_watch(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
-    queue, log = parts.stores.queue(topic.name), parts.stores.log
+    stores = parts.stores
     return _term_actor(
         "retention_watch",
-        lambda: RetentionWatch(term=term, queue=queue, log=log, retention=topic.retention),
-        grace=TIDY,
+        lambda: RetentionWatch(term=term, queue=stores.queue(topic.name), log=stores.log, retention=topic.retention),
+        grace=CLOSING,
     )
 
 
 def _ends_writer(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
-    queue, log = parts.stores.queue(topic.name), parts.stores.log
+    stores, topic_lock = parts.stores, relay_path(topic.name, "topic_lock")
     return _term_actor(
         "ends_writer",
-        lambda: EndsWriter(term=term, queue=queue, log=log, topic_lock=relay_path(topic.name, "topic_lock")),
-        grace=TIDY,
+        lambda: EndsWriter(term=term, queue=stores.queue(topic.name), log=stores.log, topic_lock=topic_lock),
+        grace=BRIEF,
     )
 
 
@@ -330,10 +336,10 @@ def _connection(parts: Parts, topic: TopicConfig, term: Term) -> ChildSpec:
 
 
 def _retry_connection(parts: Parts, topic: TopicConfig) -> ChildSpec:
-    name, log = retry_topic(topic.name), parts.stores.log
+    name = retry_topic(topic.name)
 
     def start() -> KafkaConnection:
-        return KafkaConnection(topic=name, log=log, probe_interval=PROBE_INTERVAL, silence_limit=SILENCE_LIMIT)
+        return KafkaConnection(topic=name, log=parts.stores.log, probe_interval=PROBE_INTERVAL, silence_limit=SILENCE_LIMIT)
 
     return _term_actor("retry_connection", start, grace=TIDY)
 

@@ -18,7 +18,7 @@ from forebay.actors.work.messages import Assign, Finished, LeaseLost, ReportIn, 
 from forebay.backends.ports import Claim, Dead, Done, Outcome, Release
 from forebay.jobs.registry import HandlerSpec, Registry
 
-CANCEL_PATIENCE: Final = 5.0
+CANCEL_PATIENCE: Final = 3.0
 """Seconds that a cancelled handler has to clean up before its job is recorded without waiting for it any longer."""
 
 

@@ -97,6 +97,26 @@ def test_a_tree_that_cannot_stop_within_the_deadline_is_refused_and_the_slowest_
         Runtime(in_turn, deadline=4.9)
 
 
+def test_what_is_added_later_is_counted_and_checked_at_build_time_and_not_started():
+    """R12, S5."""
+    now, later = puppet("now", limits=Limits(shutdown=1.0)), puppet("later", limits=Limits(shutdown=4.0))
+    spec = SupervisorSpec(children=(now,), later=[later])
+    check_tree(spec, deadline=5.0)
+    with pytest.raises(InvalidTree, match=r"may take 5 s .* 4.9 s; most of it is later with 4 s"):
+        check_tree(spec, deadline=4.9)
+    with pytest.raises(InvalidTree, match="two children have the id 'now'"):
+        check_tree(SupervisorSpec(children=(now,), later=(now,)))
+    with pytest.raises(InvalidTree, match="/: an id is not empty"):
+        check_tree(SupervisorSpec(later=(puppet(""),)))
+
+
+@virtual
+async def test_what_is_added_later_is_not_started_with_the_others():
+    """S1."""
+    async with running(puppet("now"), later=(puppet("later"),)) as runtime:
+        assert [child.path for child in runtime.tree().children] == ["/now"]
+
+
 def test_a_child_is_checked_against_the_supervisor_it_would_stand_under():
     """R12, R13."""
     with pytest.raises(InvalidTree, match="/p/a: a significant child needs auto_shutdown"):
