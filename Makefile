@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
+SIDE_BY_SIDE := -n 2  # tests/support/side_by_side.py says what goes where
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-long check lint bench wheel test-wheel services-up services-down
@@ -25,10 +26,10 @@ demo: install  ## run the whole path with failures, and count what was lost
 	$(BIN)/forebay demo
 
 test: lint test-wheel  ## everything CI runs: lint, types, the wheel, all tests but the long ones
-	$(PYTEST)
+	$(PYTEST) $(SIDE_BY_SIDE)
 
 test-long: install  ## the full-size runs too; writes docs/verification.md
-	FOREBAY_LONG=1 $(PYTEST) -m "" --verification docs/verification.md
+	FOREBAY_LONG=1 $(PYTEST) $(SIDE_BY_SIDE) -m "" --verification docs/verification.md
 
 check: lint  ## the fast part of `make test`, for use while working
 	$(PYTEST) -m "not slow and not long"

@@ -12,7 +12,7 @@ from support.outcome import figure_property, outcome_of
 from support.sources import ROOT
 from support.verification import page
 
-pytest_plugins = ["support.live"]
+pytest_plugins = ["support.live", "support.side_by_side"]
 
 STARTED = pytest.StashKey[float]()
 

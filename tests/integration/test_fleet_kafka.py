@@ -31,7 +31,7 @@ ALL, LEADER = "kafka-all", "kafka-leader"
 PARTITIONS = 4
 BROKER = 2  # alone in its rack, so it has a replica of every partition
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

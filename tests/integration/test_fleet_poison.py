@@ -29,7 +29,7 @@ POISON = Poison(b'{"type": "work", "args": ', PARTITIONS)
 REFUSED = 20
 LASTS = 600.0 if LONG else SECONDS
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

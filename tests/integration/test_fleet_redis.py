@@ -24,7 +24,7 @@ AWAY = 60.0 if LONG else 10.0
 INSIDE = 4_000
 SNAPSHOTS = 10.0  # seconds: two intervals between the relay's snapshots of what has ended
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

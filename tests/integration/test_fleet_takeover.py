@@ -29,7 +29,7 @@ from forebay.scenarios.servers import Servers
 
 TOPICS = [f"take-{n}" for n in range(12)]
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -15,7 +15,7 @@ from forebay.scenarios.fleet import Account, Fleet, Load, Member
 from forebay.scenarios.ledger import Ledger
 from forebay.scenarios.servers import RedisServer
 
-JOBS, SECONDS = (100_000, 200.0) if LONG else (10_000, 20.0)
+JOBS, SECONDS = (30_000, 60.0) if LONG else (10_000, 20.0)
 """What each load posts at least, and how long it goes on at least."""
 RATE = 1.1 * JOBS / SECONDS
 """Jobs per second in all."""

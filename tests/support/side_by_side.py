@@ -1,0 +1,64 @@
+"""Two sides of the tests, each in a process of its own under `pytest -n 2`, so that they take the time of one.
+
+Tests with real servers and real sockets wait for most of their time, and their bounds are those of a clock. Tests on
+virtual time and properties need a processor and no clock: they take what the others leave of the processors. Were both
+sides equals, bounds would be missed on two cores.
+"""
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+NO_CLOCK = ("tests/property/", "tests/scenario/")
+"""Where the tests are whose verdict no clock has a part in."""
+LOWEST = 19
+
+
+def side(nodeid: str) -> str:
+    """Which side a test is of."""
+    return "no clock" if nodeid.startswith(NO_CLOCK) else "clock"
+
+
+class SideBySide(LoadScopeScheduling):
+    """Gives each side to one worker, whole and in its order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return side(nodeid)
+
+
+class Deselected:
+    """How many tests their marks leave out: each worker finds the same ones, and the controller is told by one."""
+
+    count = 0
+
+    @pytest.hookimpl
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.count += len(items)
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        session.config.workeroutput["deselected"] = self.count  # type: ignore[attr-defined]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Deselected())
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    return SideBySide(config, log)
+
+
+def pytest_testnodedown(node: Any) -> None:
+    """Runs in the controller when a worker has ended."""
+    stats = node.config.pluginmanager.get_plugin("terminalreporter").stats
+    count = getattr(node, "workeroutput", {}).get("deselected", 0)
+    stats["deselected"] = [SimpleNamespace() for _ in range(count)]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if hasattr(item.config, "workerinput") and side(item.nodeid) == "no clock":
+        os.nice(LOWEST)  # no further than the lowest, however often
