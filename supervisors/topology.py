@@ -50,6 +50,7 @@ from forebay.actors.gate.protocol import HttpLimits
 from forebay.actors.hosts import own_hosts
 from forebay.actors.mailbox import MailboxSpec
 from forebay.actors.process import Limits
+from forebay.actors.relay.balancer import Balancer
 from forebay.actors.relay.ends_writer import EndsWriter
 from forebay.actors.relay.kafka_connection import KafkaConnection
 from forebay.actors.relay.membership import Membership
@@ -213,20 +214,15 @@ def _limit_routes(parts: Parts) -> list[Route]:
 
 
 def _relays(parts: Parts) -> SupervisorSpec:
-    config = parts.config
-    membership = _actor(
-        "membership",
-        lambda: Membership(coordination=parts.stores.coordination, instance=parts.instance, ttl=config.lock.ttl),
-        grace=TIDY,
-    )
-    relays = [ChildSpec(f"relay[{topic.name}]", _relay(parts, topic)) for topic in config.topics]
-    return _supervisor(
-        parts.config,
-        Strategy.DYNAMIC,
-        [membership, *relays],
-        exhausted=Exhausted.PARK,
-        cool_off=config.supervision.backoff.cap,
-    )
+    config, stores, instance = parts.config, parts.stores, parts.instance
+    topic_lock = partial(relay_path, role="topic_lock")
+    children = [
+        _actor("membership", lambda: Membership(stores.coordination, instance, config.lock.ttl), grace=TIDY),
+        _actor("balancer", lambda: Balancer(stores.coordination, instance, topic_lock), grace=BRIEF),
+        *(ChildSpec(f"relay[{topic.name}]", _relay(parts, topic)) for topic in config.topics),
+    ]
+    cool_off = config.supervision.backoff.cap
+    return _supervisor(config, Strategy.DYNAMIC, children, exhausted=Exhausted.PARK, cool_off=cool_off)
 
 
 def _relay(parts: Parts, topic: TopicConfig) -> SupervisorSpec:

@@ -24,9 +24,13 @@ MIN_RETRY: Final = 0.1
 RankDelay = Callable[[], Awaitable[float]]
 
 
+LOCKS: Final = "forebay/locks/"
+"""The prefix of the keys of the topics' locks. A key's value is the instance that took it last."""
+
+
 def lock_key(topic: str) -> str:
     """Return the key of a topic's lock."""
-    return f"forebay/locks/{topic}"
+    return LOCKS + topic
 
 
 @frozen

@@ -28,7 +28,7 @@ class Membership(Actor[Never]):
     Nothing depends on the list being right but how the topics spread: the lock alone says who has one.
     """
 
-    def __init__(self, *, coordination: Coordination, instance: str, ttl: float, backoff: Backoff = RETRY) -> None:
+    def __init__(self, coordination: Coordination, instance: str, ttl: float, *, backoff: Backoff = RETRY) -> None:
         self._coordination = coordination
         self._instance = instance
         self._key = instance_key(instance)

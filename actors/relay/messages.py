@@ -8,6 +8,7 @@ partition_consumer --CutAt---> redis_writer --Rewind--> partition_consumer
 partition_consumer --Progress> kafka_connection
 redis_writer, settled_marks --TermRefused--> topic_lock
 kafka_connection --MorePartitions--> topic_lock
+balancer --HandOver--> topic_lock
 
 A consumer of the retry lane says the same, to the retry topic's connection; towards the writer its partition's number is
 that of `jobs.lanes.retry_mark`.
@@ -32,6 +33,10 @@ class LockLost(EnvironmentExit):
 
 class QueueForgot(EnvironmentExit):
     """topic_lock's exit: the queue lost its fence; a new term plants it anew and goes on from the marks."""
+
+
+class HandedOver(EnvironmentExit):
+    """topic_lock's exit: its term has ended in order, and the topic is left to an instance that has room."""
 
 
 class BrokerGone(EnvironmentExit):
@@ -169,6 +174,13 @@ class MorePartitions:
     """The log has so many partitions of the topic, and the term relays fewer."""
 
     partitions: int
+
+
+@frozen
+class HandOver:
+    """This instance holds more than its share of the topics: end the term in order and leave the topic to another."""
+
+    why: str
 
 
 @frozen

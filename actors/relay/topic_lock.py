@@ -14,7 +14,7 @@ from forebay.actors.actor import Actor
 from forebay.actors.context import Context
 from forebay.actors.exits import ActorError, Exit, Failed, Normal, Shutdown, SupervisorStopped, describe
 from forebay.actors.relay.campaign import WATCH, Campaign, Candidacy, Held, RankDelay, lock_key
-from forebay.actors.relay.messages import LockLost, MorePartitions, QueueForgot, Term, TermRefused
+from forebay.actors.relay.messages import HandedOver, HandOver, LockLost, MorePartitions, QueueForgot, Term, TermRefused
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.within import within
 from forebay.backends.errors import BackendError, SessionGone, StaleToken, Unavailable
@@ -48,12 +48,12 @@ class TrustEnds:
     """No renewal has succeeded for so long that another may hold the lock by now."""
 
 
-class TopicLock(Actor[TermRefused | TrustEnds | MorePartitions]):
+class TopicLock(Actor[TermRefused | TrustEnds | MorePartitions | HandOver]):
     """Waits for the lock, plants the fence, starts the term beside itself, and exits when it may hold the lock no longer.
 
     It trusts the lock until `min(ttl, lock_delay)` seconds after its last successful renewal was sent (`ttl` where there
     is no lock delay: then the fence alone keeps two terms apart), and renews three times in that span. Exits: `LockLost`;
-    `QueueForgot`; `TermEnded`, the only one that is a bug.
+    `QueueForgot`; `HandedOver`, when it was told to; `TermEnded`, the only one that is a bug.
 
     `term_spec` makes the spec of a temporary child with id "term"; it is started anew for each incarnation of this actor.
     A topic that turns out to have more than `partitions` in the log (another process is configured with more) is relayed
@@ -97,11 +97,15 @@ class TopicLock(Actor[TermRefused | TrustEnds | MorePartitions]):
         self._campaign = Campaign(ctx, self._coordination, self._candidacy, self._outage)
         ctx.run("term", self._hold(ctx))
 
-    async def on_message(self, ctx: Context, message: TermRefused | TrustEnds | MorePartitions) -> None:
+    async def on_message(self, ctx: Context, message: TermRefused | TrustEnds | MorePartitions | HandOver) -> None:
         if isinstance(message, MorePartitions):
             wanted = min(message.partitions, MAX_PARTITIONS)
             if wanted > self._partitions and not ctx.running("grow"):
                 ctx.run("grow", self._grow(ctx, wanted))
+            return
+        if isinstance(message, HandOver):
+            if self._token is not None and not ctx.running("hand over"):
+                ctx.run("hand over", self._hand_over(ctx, message.why))
             return
         if isinstance(message, TrustEnds):
             raise LockLost(f"no renewal of the lock {self._key} succeeded for {self._trust:g} s")
@@ -112,7 +116,7 @@ class TopicLock(Actor[TermRefused | TrustEnds | MorePartitions]):
         raise LockLost(message.why)
 
     async def on_stop(self, ctx: Context, exit_: Exit) -> None:
-        for task in ("term", "renew", "watch", "grow"):
+        for task in ("term", "renew", "watch", "grow", "hand over"):
             ctx.cancel(task)
         session = self._campaign.session
         if session is None or not _harmless(exit_):
@@ -181,6 +185,16 @@ class TopicLock(Actor[TermRefused | TrustEnds | MorePartitions]):
         with suppress(ActorError):  # the term has just ended, or all is being stopped: the next one has them
             await ctx.supervisor.terminate_child(TERM)
 
+    # --- another instance's share
+
+    async def _hand_over(self, ctx: Context, why: str) -> None:
+        """End the term in order; the lock goes back with our end, and the next candidacy leaves it to those with room."""
+        ctx.cancel("term")  # it would begin the term anew
+        ctx.cancel("grow")
+        with suppress(ActorError):  # the term has just ended, or all is being stopped
+            await ctx.supervisor.terminate_child(TERM)
+        raise HandedOver(why)
+
     # --- generation
 
     async def _generation(self) -> int:
@@ -234,11 +248,12 @@ class TopicLock(Actor[TermRefused | TrustEnds | MorePartitions]):
 def _harmless(exit_: Exit) -> bool:
     """Whether nothing of our term can write any more, so that the next holder need not wait out the lock delay.
 
-    A stop ends the term first; a queue that forgot refuses it. In all other ends the term may be running still, and what
-    ends it must not wait for coordination; the next incarnation finds the lock in our name, and destroys its session.
+    A stop or a hand-over ends the term first; a queue that forgot refuses it. In all other ends the term may be running
+    still, and what ends it must not wait for coordination; the next incarnation finds the lock in our name, and destroys its
+    session.
     """
     if isinstance(exit_, Failed):
-        return isinstance(exit_.error, TermEnded | QueueForgot)
+        return isinstance(exit_.error, TermEnded | QueueForgot | HandedOver)
     return isinstance(exit_, Normal | Shutdown)
 
 

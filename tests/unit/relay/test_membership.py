@@ -1,74 +1,20 @@
-"""Who lives, and who takes a topic that becomes free, on virtual time (R13)."""
+"""Who lives, who takes a topic that becomes free, and who gives one up, on virtual time (R13)."""
 
 import asyncio
-from contextlib import asynccontextmanager
-from functools import partial
-from random import Random
+from collections import Counter
 
 import pytest
-from support.flaky import Faults, Flaky
-from support.relay_tree import LIMITS, Services, run
+from support.members import LOCK_DELAY, STEP, TTL, members
+from support.relay_tree import run
 
+from forebay.actors.events import Exited, Noted
+from forebay.actors.exits import Failed
+from forebay.actors.relay.balancer import AGAIN, LOOK
 from forebay.actors.relay.campaign import lock_key
-from forebay.actors.relay.membership import Membership
-from forebay.actors.relay.ranking import INSTANCES, Ranking, instance_key, rank
-from forebay.actors.relay.topic_lock import TopicLock
-from forebay.scenarios.loop import running_loop
-from forebay.supervisors.runtime import Runtime
-from forebay.supervisors.spec import ChildSpec, Restart, Strategy, SupervisorSpec
+from forebay.actors.relay.messages import HandedOver
+from forebay.actors.relay.ranking import INSTANCES, instance_key
 
 TOPICS = [f"topic-{number}" for number in range(12)]
-STEP = 0.3
-TTL, LOCK_DELAY = 10.0, 5.0
-
-
-class Member:
-    """One instance: its membership, and a lock for each topic with an empty term."""
-
-    def __init__(self, services, name, topics):
-        self.name, self.queue = name, services.queue
-        self.coordination = Flaky(services.coordination, Faults(Random(name)))
-        member = ChildSpec("membership", self._membership, limits=LIMITS)
-        relays = [ChildSpec(f"relay[{topic}]", self._relay(topic)) for topic in topics]
-        spec = SupervisorSpec(children=[ChildSpec("relays", SupervisorSpec(Strategy.DYNAMIC, [member, *relays]))])
-        self.runtime = Runtime(spec, clock=running_loop().clock, seed=name.encode()[0], deadline=60.0)
-
-    def _membership(self):
-        return Membership(coordination=self.coordination, instance=self.name, ttl=TTL)
-
-    def _relay(self, topic):
-        lock = ChildSpec("topic_lock", partial(self._lock, topic), limits=LIMITS)
-        return SupervisorSpec(Strategy.REST_FOR_ONE, [lock])
-
-    def _lock(self, topic):
-        return TopicLock(
-            topic=topic,
-            partitions=1,
-            coordination=self.coordination,
-            queue=self.queue,
-            ttl=TTL,
-            lock_delay=LOCK_DELAY,
-            instance=self.name,
-            prepare=None,  # its term has no connection that would find more partitions
-            rank_delay=partial(Ranking(self.coordination, self.name, STEP).delay, topic),
-            term_spec=lambda _: ChildSpec("term", SupervisorSpec(children=()), restart=Restart.TEMPORARY),
-        )
-
-
-@asynccontextmanager
-async def members(*names, topics=()):
-    services = Services()
-    await services.start()
-    started = [Member(services, name, topics) for name in names]
-    try:
-        for member in started:
-            await member.runtime.start()
-        yield services.coordination, *started
-    finally:
-        for member in started:
-            member.coordination.faults.heal()
-            await member.runtime.stop()
-        await services.embedded.stop()
 
 
 async def living(coordination):
@@ -81,9 +27,8 @@ async def holders(coordination):
     return {t: e.value.decode() if e is not None and e.session else None for t, e in zip(TOPICS, entries, strict=True)}
 
 
-def first_of(*names):
-    """Whom each topic should go to while these live."""
-    return {topic: next(name for name in names if rank(topic, name, names) == 0) for topic in TOPICS}
+async def loads(coordination):
+    return Counter((await holders(coordination)).values())
 
 
 # membership
@@ -150,7 +95,7 @@ def test_a_coordination_that_is_away_is_waited_for():
 
 @pytest.mark.parametrize("end", ["stop", "cut off"])
 def test_the_topics_of_an_instance_that_goes_spread_over_those_that_stay(end):
-    """R13: each goes to the first of the living in its own order."""
+    """R13: evenly."""
 
     async def main():
         async with members("a", "b", "c", topics=TOPICS) as (coordination, a, _, _):
@@ -161,8 +106,9 @@ def test_the_topics_of_an_instance_that_goes_spread_over_those_that_stay(end):
             else:
                 a.coordination.faults.silent = True
             await asyncio.sleep(2 * TTL + 2 * LOCK_DELAY + STEP)
-            assert await holders(coordination) == first_of("b", "c")
-            assert set(first_of("b", "c").values()) == {"b", "c"}
+            assert set(await loads(coordination)) == {"b", "c"}
+            await asyncio.sleep(4 * LOOK)
+            assert await loads(coordination) == {"b": 6, "c": 6}
 
     run(main)
 
@@ -178,6 +124,122 @@ def test_the_first_of_an_order_that_does_not_take_its_topic_costs_the_others_a_s
             await a.runtime.stop()
             await asyncio.sleep(STEP + 0.1)
             assert await living(coordination) == ["b", "c"]
-            assert await holders(coordination) == dict.fromkeys(TOPICS, "c")
+            assert await loads(coordination) == {"c": len(TOPICS)}
+
+    run(main)
+
+
+# handing over
+
+
+def watched(*started):
+    """The ends and notes of all from now on, with the name of the instance."""
+    seen = []
+    for one in started:
+        one.runtime.events.listen(lambda event, name=one.name: seen.append((name, event)))
+    return seen
+
+
+def begun(seen):
+    return [name for name, event in seen if isinstance(event, Noted) and event.name == "term_begins"]
+
+
+def handed_over(seen):
+    return [
+        event.path
+        for _, event in seen
+        if isinstance(event, Exited) and isinstance(event.exit, Failed) and isinstance(event.exit.error, HandedOver)
+    ]
+
+
+def test_an_instance_with_more_than_its_share_hands_topics_over_one_at_a_time_until_it_has_no_more_than_that():
+    """R13: who comes later gets its share, and then all stays where it is."""
+
+    async def main():
+        async with members("a", "b", "c", topics=TOPICS) as (coordination, *started):
+            await asyncio.sleep(LOOK + 1)
+            assert await loads(coordination) == {"a": 12}
+            seen = watched(*started)
+            for moved in range(1, 9):
+                await asyncio.sleep(LOOK)
+                assert (await loads(coordination))["a"] == 12 - moved
+            assert await loads(coordination) == {"a": 4, "b": 4, "c": 4}
+            assert sorted(begun(seen)) == ["b"] * 4 + ["c"] * 4
+            await asyncio.sleep(2 * AGAIN)
+            assert len(begun(seen)) == 8
+            assert len(set(handed_over(seen))) == 8
+
+    run(main)
+
+
+def test_a_topic_that_is_handed_over_is_without_a_holder_for_a_moment_only():
+    """R13: its lock is given back, so nobody waits for a session or a lock delay to end."""
+
+    async def main():
+        async with members("a", "b", "c", topics=TOPICS) as (coordination, *_):
+            await asyncio.sleep(10)
+            gone = Counter()
+            while (await loads(coordination))["a"] > 4:
+                for topic, holder in (await holders(coordination)).items():
+                    gone[topic] = gone[topic] + 1 if holder is None else 0
+                    assert gone[topic] < 10
+                await asyncio.sleep(0.1)
+
+    run(main)
+
+
+def test_a_topic_that_nobody_else_takes_comes_back_and_is_left_alone_for_a_while():
+    """R13: an instance that lives and cannot take a topic makes nobody give it up again and again."""
+
+    async def main():
+        async with members("a", "b", topics=TOPICS) as (coordination, a, b):
+            for topic in TOPICS:
+                await b.runtime.supervisor("/relays").terminate_child(f"relay[{topic}]")
+            await asyncio.sleep(5)
+            seen = watched(a, b)
+            await asyncio.sleep(AGAIN)
+            assert await loads(coordination) == {"a": 12}
+            assert len(handed_over(seen)) == len(set(handed_over(seen))) == 12
+            await asyncio.sleep(AGAIN)
+            assert await loads(coordination) == {"a": 12}
+            assert Counter(handed_over(seen)).most_common(1)[0][1] == 2
+
+    run(main)
+
+
+def test_others_that_live_are_a_new_reason_to_hand_over():
+    """R13."""
+
+    async def main():
+        async with members("a", "b", "c", topics=TOPICS) as (coordination, _, b, c):
+            for topic in TOPICS:
+                await b.runtime.supervisor("/relays").terminate_child(f"relay[{topic}]")
+            await c.runtime.stop()
+            await asyncio.sleep(15 * LOOK)
+            assert await loads(coordination) == {"a": 12}
+            for topic in TOPICS:
+                await b.runtime.supervisor("/relays").restart_child(f"relay[{topic}]")
+            await b.runtime.supervisor("/relays").terminate_child("membership")
+            await asyncio.sleep(LOOK)
+            await b.runtime.supervisor("/relays").restart_child("membership")
+            await asyncio.sleep(9 * LOOK)
+            assert await loads(coordination) == {"a": 6, "b": 6}
+
+    run(main)
+
+
+def test_while_coordination_is_away_nothing_is_given_up():
+    """R13."""
+
+    async def main():
+        async with members("a", "b", topics=TOPICS) as (coordination, a, b):
+            await asyncio.sleep(LOOK)
+            seen = watched(a, b)
+            a.coordination.faults.down = True
+            await asyncio.sleep(LOOK + 1)
+            assert handed_over(seen) == []
+            a.coordination.faults.heal()
+            await asyncio.sleep(20 * LOOK)
+            assert await loads(coordination) == {"a": 6, "b": 6}
 
     run(main)
