@@ -1,8 +1,8 @@
 """An asyncio loop on virtual time: the same program gives the same run, and waiting costs
 nothing.
 
-It is the selector event loop with `select()` cut out: where the real one would sleep, this one
-moves its clock to the next deadline, exactly. Everything else that could tell one run from
+It is the selector event loop with a pass of its own: where the real one would sleep in
+`select()`, this one moves its clock to the next deadline, exactly. Everything else that could tell one run from
 another is put in order (`forebay.scenarios.order`) or closed (`forebay.scenarios.fences`), and
 the garbage collector runs at counted passes only. All of that is in force only while the loop
 runs, and undone however it ends. One virtual loop can run in a process at a time.
@@ -35,8 +35,8 @@ from forebay.scenarios.order import (
     OrderedFuture,
     OrderedGenerators,
     OrderedTask,
-    OrderedTimer,
     OwnedHandle,
+    OwnedTimer,
 )
 from forebay.scenarios.owner import Owner, unowned
 from forebay.scenarios.streams import Streams
@@ -46,6 +46,7 @@ Ts = TypeVarTuple("Ts")
 
 PASSES_PER_INSTANT = 100_000
 PASSES_PER_COLLECTION = 10_000
+MOST_CANCELLED = 100  # timers, before they are looked for among the others
 CLOSINGS = 10  # a coroutine that awaits while it is being closed has to be told again
 SCHEDULE_STREAM = "schedule"
 
@@ -76,14 +77,10 @@ class Options(TypedDict, total=False):
 
 
 class _NoSelector(selectors.BaseSelector):
-    """The seam: asks the loop to move its time instead of the system to wait for sockets."""
+    """Takes no files; the loop never selects."""
 
-    def __init__(self, advance: Callable[[float | None], None]) -> None:
-        self._advance = advance
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self._advance(timeout)
-        return []
+    def select(self, timeout: float | None = None) -> NoReturn:  # noqa: ARG002
+        raise Fenced("select() under virtual time: the loop moves its clock instead")
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> NoReturn:  # noqa: ARG002
         raise Fenced(f"file {fileobj!r} under virtual time: simulate the service at its port")
@@ -107,7 +104,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[OrderedTimer]
+    _stopping: bool
 
     def __init__(
         self,
@@ -131,8 +128,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._audit = audit
         self._explore = explore
         self._home = threading.get_ident()
-        super().__init__(_NoSelector(self._advance))
-        self._clock_resolution = 0.0
+        self._heap: list[tuple[float, int, OwnedTimer]] = []  # timers of one instant in the order they were set
+        self._cancelled_timers = 0
+        super().__init__(_NoSelector())
         self._asyncgens = OrderedGenerators()
         super().set_task_factory(_ordered_task)
 
@@ -142,7 +140,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def busy(self) -> bool:
         """Whether anything is left to run at this instant."""
-        return bool(self._ready) or bool(self._scheduled and self._scheduled[0].when() <= self._now)
+        return bool(self._ready) or bool(self._heap and self._heap[0][0] <= self._now)
+
+    def timers(self) -> list[asyncio.TimerHandle]:
+        """The timers that are set and not cancelled, in no order."""
+        return [timer for _, _, timer in self._heap if not timer.cancelled()]
 
     def run_forever(self) -> None:
         """Run until stopped, with every control in force. Raises `Stuck`; the loop can be run
@@ -167,10 +169,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """As the base class, but timers of one instant keep the order they were set in."""
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
-        timer = OrderedTimer(self, when, callback, args, context)
-        heapq.heappush(self._scheduled, timer)
+        timer = OwnedTimer(when, callback, args, self, context)
+        heapq.heappush(self._heap, (when, next(self.numbers), timer))
         timer._scheduled = True  # noqa: SLF001 - as BaseEventLoop.call_at marks it
         return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if handle._scheduled:  # type: ignore[attr-defined]  # noqa: SLF001 - as BaseEventLoop has it
+            self._cancelled_timers += 1
 
     def _call_soon(self, callback: Any, args: Any, context: Context | None) -> asyncio.Handle:
         handle = OwnedHandle(callback, args, self, context)
@@ -254,19 +260,42 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 message = "task failed while the virtual loop was winding down"
                 self.call_exception_handler({"message": message, "exception": error, "task": task})
 
-    # the seam
+    # a pass
 
-    def _advance(self, timeout: float | None) -> None:
-        """What `select(timeout)` would have done: let time pass, and no more than needed."""
-        if timeout is None:
-            raise Deadlock(self._told("deadlock: nothing is ready and no timer is set"))
-        if timeout > 0:
-            self._jump(self._scheduled[0].when())
+    def _run_once(self) -> None:
+        """As the base class, with time moved where that one would wait."""
+        self._drop_cancelled()
+        if not self._ready and not self._stopping:
+            self._advance()
         self._count_pass()
         due = self._take_due()
         if self._explore:
             self._mix(due)
-        self._ready.extend(due)
+        ready = self._ready
+        ready.extend(due)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001
+
+    def _drop_cancelled(self) -> None:
+        """All of them where they are the most, else those that come first."""
+        heap = self._heap
+        if self._cancelled_timers > MOST_CANCELLED and self._cancelled_timers * 2 > len(heap):
+            heap[:] = [entry for entry in heap if not entry[2].cancelled()]
+            heapq.heapify(heap)
+            self._cancelled_timers = 0
+        while heap and heap[0][2].cancelled():
+            heapq.heappop(heap)
+            self._cancelled_timers -= 1
+
+    def _advance(self) -> None:
+        """Let time pass, and no more than needed."""
+        if not self._heap:
+            raise Deadlock(self._told("deadlock: nothing is ready and no timer is set"))
+        when = self._heap[0][0]
+        if when > self._now:
+            self._jump(when)
 
     def _jump(self, when: float) -> None:
         if math.isinf(when):
@@ -287,9 +316,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _take_due(self) -> list[asyncio.Handle]:
         due: list[asyncio.Handle] = []
-        while self._scheduled and self._scheduled[0].when() <= self._now:
-            timer = heapq.heappop(self._scheduled)
+        heap, now = self._heap, self._now
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
             timer._scheduled = False  # noqa: SLF001 - as BaseEventLoop._run_once marks it
+            if timer.cancelled():
+                self._cancelled_timers -= 1
             due.append(timer)
         return due
 
@@ -304,7 +336,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._ready[place] = handle
 
     def _drawn_order(self, handles: list[asyncio.Handle]) -> list[asyncio.Handle]:
-        draw = self.streams.stream(SCHEDULE_STREAM).randrange
+        draw = self.streams.stream(SCHEDULE_STREAM).below
         rest = list(handles)
         order = [rest.pop(draw(len(rest))) for _ in range(len(rest) - 1)]
         return order + rest

@@ -74,27 +74,15 @@ class OwnedHandle(asyncio.Handle):
             super()._run()
 
 
-class OrderedTimer(asyncio.TimerHandle):
-    """A timer that sorts by (when, number): timers of one instant fire in the order they were
-    set. Its owner may hold it back.
-    """
+class OwnedTimer(asyncio.TimerHandle):
+    """A timer that its owner may hold back."""
 
-    __slots__ = ("number",)
+    __slots__ = ()
     _scheduled: bool
-
-    def __init__(self, loop: Any, when: float, callback: Any, args: Any, context: Any) -> None:
-        self.number: int = next(loop.numbers)
-        super().__init__(when, callback, args, loop, context)
 
     def _run(self) -> None:
         if admitted(self):
             super()._run()
-
-    def __lt__(self, other: object) -> bool:
-        if not isinstance(other, OrderedTimer):
-            return NotImplemented
-        mine, others = self.when(), other.when()  # a heap asks this often: no tuples
-        return self.number < other.number if mine == others else mine < others
 
 
 class OrderedGenerators:

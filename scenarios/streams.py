@@ -88,7 +88,7 @@ class Streams:
         self._streams: dict[str, Stream] = {}
         self._source: _Source = _source(replay, strict=strict)
 
-    def stream(self, name: str) -> random.Random:
+    def stream(self, name: str) -> Stream:
         """The stream of this name: the same one, going on, each time it is asked for."""
         if name not in self._streams:
             self._streams[name] = Stream(self, name)

@@ -32,7 +32,11 @@ async def post_through(
 
     if host.being is Being.DEAD:
         return noted(Answer.REFUSED, HostGone(f"{host.name} does not run"))
-    enqueue = partial(host.runtime.enqueue, type_, args, id=id_, topic=topic, acks=acks, **options)
+    try:
+        runtime = host.runtime
+    except HostGone as error:  # its process has begun, and has no runtime yet: it was stopped in its first step
+        return noted(Answer.REFUSED, error)
+    enqueue = partial(runtime.enqueue, type_, args, id=id_, topic=topic, acks=acks, **options)
     try:
         return noted(Answer.ACCEPTED, place=await host.run(enqueue))
     except UnknownOutcome as error:

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from forebay.backends.ports import Clock, Counts
 from forebay.backends.redis.codec import prefix
 from forebay.backends.redis.scripts import COUNTS, SCRIPTS
-from forebay.scenarios.owner import unowned
+from forebay.scenarios.simulation.network import NOBODY
 from forebay.scenarios.simulation.redis_client import SimClient, SimConnection
 from forebay.scenarios.simulation.redis_commands import COMMANDS, Reply
 from forebay.scenarios.simulation.redis_data import Data, Refused
@@ -215,7 +215,7 @@ class SimRedis:
             else:
                 arrive()
 
-        asyncio.get_running_loop().call_later(delay, land, context=unowned())
+        asyncio.get_running_loop().call_later(delay, land, context=NOBODY)
 
     def _disconnect_all(self) -> None:
         for connection in list(self._connections):

@@ -91,5 +91,5 @@ async def test_no_timer_is_left_of_asks_when_the_runtime_has_stopped():
     loop = asyncio.get_running_loop()
     async with running(puppet()) as runtime:
         await runtime.ref("/a").ask(lambda ctx: ctx.reply(None), 1e6)
-        assert [handle for handle in loop._scheduled if handle.when() > 1e5 and not handle.cancelled()]
-    assert [handle for handle in loop._scheduled if not handle.cancelled()] == []
+        assert [timer for timer in loop.timers() if timer.when() > 1e5]
+    assert loop.timers() == []

@@ -343,7 +343,7 @@ async def test_nothing_of_a_stopped_tree_is_left_in_the_loop():
         await asyncio.sleep(10.0)
         await settled(runtime)
     assert asyncio.all_tasks() == before
-    assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
+    assert loop.timers() == []
 
 
 @virtual
