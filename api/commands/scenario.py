@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -79,9 +82,12 @@ def schema() -> None:
 @click.argument("file")
 @_seed
 @click.option("--seeds", callback=_seeds, metavar="A..B", help="Many runs, in place of --seed, up to the first that fails.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="In how many processes many seeds run; the number of CPUs if not given."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line: verdict, digest, counts, what was broken.")
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where a failure is kept.")
-def run(file: str, seed: int, seeds: range | None, out: Path, *, as_json: bool) -> None:
+def run(file: str, seed: int, seeds: range | None, jobs: int | None, out: Path, *, as_json: bool) -> None:
     """Run a scenario. Ends with 0 if everything held, with 1 if not; the failure is then kept in a folder.
 
     FILE may also be such a folder: it is run from its tape, and the digest must be the same.
@@ -89,12 +95,13 @@ def run(file: str, seed: int, seeds: range | None, out: Path, *, as_json: bool) 
     if (Path(file) / "tape.jsonl").is_file():
         sys.exit(_replay(Path(file), as_json=as_json))
     _, one = _read(file)
-    for number in [seed] if seeds is None else seeds:
-        done = _run(one, number)
-        click.echo(done.verdict.to_json() if as_json else str(done.verdict))
-        if not done.verdict.passed:
-            _keep(out / f"{one.name}-{number}", one, done)
-            sys.exit(FAILED)
+    if seeds is not None:
+        sys.exit(_run_many(one, seeds, jobs or os.cpu_count() or 1, out, as_json=as_json))
+    done = _run(one, seed)
+    click.echo(done.verdict.to_json() if as_json else str(done.verdict))
+    if not done.verdict.passed:
+        _keep(out / f"{one.name}-{seed}", one, done)
+        sys.exit(FAILED)
 
 
 @scenario.command("shrink")
@@ -156,13 +163,47 @@ def _read(file: str) -> tuple[Path, Scenario]:
 
 
 def _run(one: Scenario, seed: int) -> Told:
-    try:
+    with _simulation():
         from forebay.scenarios.replay.runner import run_scenario  # noqa: PLC0415 - help must not wait for it
+    return run_scenario(one, seed)
+
+
+@contextmanager
+def _simulation() -> Iterator[None]:
+    """While it is imported."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name != "lupa":
             raise
         raise WrongUse("the simulated Redis runs Lua, which is not here; pip install 'forebay[simulation]'") from None
-    return run_scenario(one, seed)
+
+
+def _run_many(one: Scenario, seeds: range, processes: int, out: Path, *, as_json: bool) -> int:
+    """Run them up to the first that fails; say at the end how many count."""
+    with _simulation():
+        from forebay.scenarios.replay.many import Tally, folder_of, verdicts  # noqa: PLC0415 - help must not wait for it
+
+    tally = Tally(len(one.hosts))
+    every = verdicts(one, seeds, processes=min(processes, len(seeds)), keep=out)
+    with closing(every), _kept():
+        for verdict in every:
+            tally.add(verdict)
+            _progress("")
+            click.echo(verdict.to_json() if as_json else str(verdict) if not verdict.passed else verdict.line())
+            if not verdict.passed:
+                click.echo(_where(folder_of(out, one, verdict.seed), verdict.seed), err=True)
+                break
+            _progress(f"{tally.runs} of {len(seeds)} seeds ")
+    _progress("")
+    click.echo(str(tally), err=True)
+    return FAILED if tally.failed else 0
+
+
+def _progress(text: str) -> None:
+    """Show what is under way, on a terminal, in place of what was shown before."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", nl=False, err=True)
 
 
 def _replay(folder: Path, *, as_json: bool) -> int:
@@ -183,10 +224,25 @@ def _replay(folder: Path, *, as_json: bool) -> int:
 
 
 def _keep(folder: Path, one: Scenario, done: Told) -> None:
-    from forebay.scenarios.replay.folder import command_for, save  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.replay.folder import save  # noqa: PLC0415 - help must not wait for it
 
-    try:
+    with _kept():
         save(folder, one, done)
+    click.echo(_where(folder, done.verdict.seed), err=True)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """While a failure is kept."""
+    try:
+        yield
     except OSError as error:
-        raise CommandFailed(f"the failure could not be kept in {folder}: {error}") from error
-    click.echo(f"kept in {folder}; again: {command_for(folder / 'scenario.yaml', done.verdict.seed)}", err=True)
+        raise CommandFailed(
+            f"the failure could not be kept; give a folder that can be written, with --out: {error}"
+        ) from error
+
+
+def _where(folder: Path, seed: int) -> str:
+    from forebay.scenarios.replay.folder import command_for  # noqa: PLC0415 - help must not wait for it
+
+    return f"kept in {folder}; again: {command_for(folder / 'scenario.yaml', seed)}"

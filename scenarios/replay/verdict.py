@@ -55,6 +55,13 @@ class Verdict:
         """What was broken, as `group name`."""
         return frozenset(f"{one.group} {one.name}" for one in self.broken)
 
+    def line(self) -> str:
+        """One line for people."""
+        word = "passed" if self.passed else "FAILED"
+        counts = self.counts
+        seen = f"{counts['faults']} faults, {counts['accepted']} jobs, {counts['finished']} finished"
+        return f"{word}  {self.scenario}  seed {self.seed}  {self.seconds:.0f} s, {seen}  {self.digest[:16]}"
+
     def __str__(self) -> str:
         """A few lines for people."""
         word = "passed" if self.passed else "FAILED"

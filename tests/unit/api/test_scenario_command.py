@@ -70,6 +70,12 @@ def test_a_scenario_that_holds_ends_with_0_and_keeps_nothing(forebay, tmp_path):
     assert not (tmp_path / ".scenarios").exists()
 
 
+def test_seeds_run_side_by_side_and_it_is_told_how_many_count(forebay):
+    result = forebay("run", "tiny.yaml", "--seeds", "1..3", "--jobs", "2")
+    assert [line.split()[:4] for line in result.stdout.splitlines()] == [["passed", "tiny", "seed", n] for n in "123"]
+    assert "3 of 3 seeds passed. 0 count; of the others 3 had fewer than 2 runtimes" in result.stderr
+
+
 def test_json_has_a_line_for_each_seed(forebay):
     result = forebay("run", "tiny.yaml", "--seeds", "1..3", "--json")
     told = [json.loads(line) for line in result.stdout.splitlines()]
