@@ -51,6 +51,18 @@ local function first_open(partition, low)
   end
 end
 
+-- The low mark has passed from `old` to `low`: what lies behind it is removed. Beyond what was written or restored there is nothing,
+-- however far a gap in the log leads.
+local function drop_pieces(partition, old, low)
+  local field = int(partition)
+  local mark = tonumber(redis.call('HGET', key('marks'), field) or 0)
+  local restored = tonumber(redis.call('HGET', key('restored'), field) or 0)
+  local known = math.max(old + 1, mark, restored)
+  for offset = old - old % PIECE, math.min(low - low % PIECE, known) - 1, PIECE do
+    redis.call('DEL', piece_of(partition, offset))
+  end
+end
+
 -- The offsets from `from` up to but without `to` have ended.
 local function settle(partition, from, to)
   if from >= to then
@@ -65,6 +77,6 @@ local function settle(partition, from, to)
   local low = first_open(partition, math.max(old, to))
   redis.call('HSET', key('settled'), field, int(low))
   if piece_of(partition, old) ~= piece_of(partition, low) then
-    redis.call('DEL', piece_of(partition, old))
+    drop_pieces(partition, old, low)
   end
 end
