@@ -1,4 +1,5 @@
-"""The two lanes of a topic in the log: its own partitions, and those of its retry topic, where jobs in error go.
+"""The two lanes of a topic in the log: its own partitions, and those of its retry topic, where jobs in error go. Beside them
+lie the topics of its ends and of the snapshots of what has ended.
 
 The queue knows both by one number for each partition. Those of the retry lane begin above the largest number that a topic's
 own partitions can have, so that a topic which gets more partitions never meets the marks of its retry lane.
@@ -13,6 +14,7 @@ MAX_PARTITIONS: Final = 10_000
 
 RETRY_SUFFIX: Final = ".retry"
 ENDS_SUFFIX: Final = ".ends"
+SETTLED_SUFFIX: Final = ".settled"
 
 
 def retry_topic(topic: str) -> str:
@@ -23,6 +25,11 @@ def retry_topic(topic: str) -> str:
 def ends_topic(topic: str) -> str:
     """Return the log's topic where the dead jobs and the parked records of `topic` are kept; it has as many partitions."""
     return topic + ENDS_SUFFIX
+
+
+def settled_topic(topic: str) -> str:
+    """Return the log's topic for the snapshots of what has ended of `topic`; it has as many partitions."""
+    return topic + SETTLED_SUFFIX
 
 
 def retry_mark(partition: int) -> int:

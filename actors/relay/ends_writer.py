@@ -9,6 +9,7 @@ from typing import Final, Never
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
+from forebay.actors.relay.log_writes import LOG_PATIENCE, strongest
 from forebay.actors.relay.messages import Term
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.relay.term_queue import REFUSALS, TermQueue
@@ -16,7 +17,7 @@ from forebay.actors.within import within
 from forebay.backends.end_records import end_record, place_record
 from forebay.backends.ends import End
 from forebay.backends.errors import BackendError, RecordTooLarge
-from forebay.backends.ports import Acks, Log, NewRecord, Queue
+from forebay.backends.ports import Log, NewRecord, Queue
 from forebay.config.values import Backoff
 from forebay.jobs.lanes import ends_topic
 
@@ -25,9 +26,6 @@ LOOK: Final = 1.0
 
 BATCH: Final = 500
 """Ends that are written at a time."""
-
-LOG_PATIENCE: Final = 15.0
-"""Seconds that one try to write may take."""
 
 
 class EndsWriter(Actor[Never]):
@@ -88,5 +86,5 @@ class EndsWriter(Actor[Never]):
             await self._write(ends[middle:])
 
     async def _append(self, records: Sequence[NewRecord]) -> None:
-        acks = Acks.ALL if Acks.ALL in self._log.offers(ends_topic(self._term.topic)) else Acks.LEADER
+        acks = strongest(self._log, ends_topic(self._term.topic))
         await self._log_outage.call(lambda: within(LOG_PATIENCE, self._log.append(records, acks)))

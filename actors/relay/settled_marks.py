@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -11,10 +12,11 @@ from attrs import frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
+from forebay.actors.relay.log_writes import LOG_PATIENCE, strongest
 from forebay.actors.relay.messages import Locate, Located, Term
 from forebay.actors.relay.outage import RETRY, Outage
 from forebay.actors.relay.replies import answer
-from forebay.actors.relay.snapshots import KEYS, Damaged, Known, Snapshot, encode, read_newest, settled_topic
+from forebay.actors.relay.snapshots import KEYS, Damaged, Known, Snapshot, encode, read_newest
 from forebay.actors.relay.term_queue import REFUSALS, TermQueue
 from forebay.actors.within import within
 from forebay.backends.checkpoints import Checkpoint
@@ -22,16 +24,13 @@ from forebay.backends.errors import BackendError, Unavailable
 from forebay.backends.ports import Acks, Log, Mark, NewRecord, Queue, Record
 from forebay.backends.settled import SPAN, Settled
 from forebay.config.values import Backoff
-from forebay.jobs.lanes import log_place
+from forebay.jobs.lanes import log_place, settled_topic
 
 SNAPSHOT_INTERVAL: Final = 5.0
 """Seconds between looks at what has ended: what ends after the last snapshot runs again when the queue forgets."""
 
 SNAPSHOT_REFRESH: Final = 600.0
 """Seconds after which a partition's snapshot is written again though nothing has changed."""
-
-LOG_PATIENCE: Final = 15.0
-"""Seconds that one try to read or write snapshots may take."""
 
 
 @frozen
@@ -46,10 +45,11 @@ class SettledMarks(Actor[Locate]):
     """Answers each `Locate` by the queue's mark. Where the queue has none it is given what the newest snapshot knows;
     without a snapshot either, the partition begins at the log's oldest record.
 
-    Every SNAPSHOT_INTERVAL seconds what has ended is written to the topic `<topic>.settled`, as far as it has changed. While
-    log or queue are away it waits, for ever. If the queue refuses the term, `topic_lock` is told and nobody is answered.
-    Notes `restored`, `snapshot_damaged`, `snapshot_refused`, `settled_cut` (so many jobs have ended above one that has not
-    that the snapshot leaves some out), and `queue_away`, `queue_back`, `log_away`, `log_back`.
+    Every SNAPSHOT_INTERVAL seconds what has ended is written to the topic `<topic>.settled`, as far as it has changed, with
+    all the acks that the log offers there; while these cannot be had, with the leader's alone, and again until they can.
+    While log or queue are away it waits, for ever. If the queue refuses the term, `topic_lock` is told and nobody is
+    answered. Notes `restored`, `snapshot_damaged`, `snapshot_refused`, `settled_cut` (so many jobs have ended above one that
+    has not that the snapshot leaves some out), and `queue_away`, `queue_back`, `log_away`, `log_back`.
     """
 
     def __init__(self, *, term: Term, queue: Queue, log: Log, topic_lock: str, backoff: Backoff = RETRY) -> None:
@@ -158,12 +158,25 @@ class SettledMarks(Actor[Locate]):
             for partition, sent in due.items()
         ]
         try:
-            await self._log_outage.call(lambda: within(LOG_PATIENCE, self._log.append(records, Acks.LEADER)))
+            kept = await self._append(topic, records)
         except BackendError as error:
             ctx.note("snapshot_refused", topic=topic, why=str(error))
         else:
-            self._sent |= due
             self._turn = 1 - self._turn
+            if kept:
+                self._sent |= due
+
+    async def _append(self, topic: str, records: Sequence[NewRecord]) -> bool:
+        """Return whether they have all the acks that the log offers there: nobody can read what a replica in sync lacks, and
+        what the leader alone has goes with it. Where these cannot be had now, it has them alone.
+        """
+        wanted = strongest(self._log, topic)
+        if wanted is Acks.ALL:
+            with suppress(Unavailable):
+                await within(LOG_PATIENCE, self._log.append(records, Acks.ALL))
+                return True
+        await self._log_outage.call(lambda: within(LOG_PATIENCE, self._log.append(records, Acks.LEADER)))
+        return wanted is Acks.LEADER
 
     def _note_cuts(self, ctx: Context, settled: Mapping[int, Settled]) -> None:
         cut = frozenset(mark for mark, one in settled.items() if one.end - one.first == SPAN)

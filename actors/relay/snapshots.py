@@ -16,10 +16,10 @@ from attrs import astuple, evolve, field, frozen
 
 from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.errors import UnknownTopic
-from forebay.backends.ports import Acks, Extent, Log, LogConnection, OutOfRange, Record, Token, TopicSpec, Want
+from forebay.backends.ports import Acks, Log, Record, Token, TopicSpec
 from forebay.backends.settled import SPAN, Settled
-
-SUFFIX: Final = ".settled"
+from forebay.backends.tails import tails
+from forebay.jobs.lanes import settled_topic
 
 KEYS: Final = (b"even", b"odd")
 """Of a partition's records in turn, so that compaction leaves two: the newest, and one in case that is damaged."""
@@ -30,7 +30,6 @@ MAX_RECORD: Final = 2 * SPAN // 8 + 4096
 LOOK_BACK: Final = 4
 """Offsets from the end within which the newest record that is not damaged is looked for."""
 
-_FETCH_WAIT: Final = 1.0  # seconds
 _VERSION: Final = 2
 _READ: Final = (1, _VERSION)  # 1 has no checkpoints
 _CHECKPOINTS: Final = 40  # of a partition, the newest: enough for half of 2^40 offsets, and a record has room for no more
@@ -73,11 +72,6 @@ class Known:
 
     settled: Mapping[int, Settled] = field(factory=dict)
     checkpoints: Checkpoints = field(factory=dict)
-
-
-def settled_topic(topic: str) -> str:
-    """Return the log's topic for the snapshots of `topic`; it has as many partitions."""
-    return topic + SUFFIX
 
 
 def snapshots_spec(topic: TopicSpec) -> TopicSpec:
@@ -125,32 +119,15 @@ async def read_newest(log: Log, topic: str, damaged: Callable[[Record, Damaged],
         connection = await log.connect(settled_topic(topic))
     except UnknownTopic:
         return Known()
+    last: dict[int, list[Record]] = {}
     try:
-        tails = await _tails(connection, await connection.extents())
+        async for partition, records in tails(connection, await connection.extents(), LOOK_BACK):
+            last.setdefault(partition, []).extend(records)
     finally:
         await connection.close()
-    newest = [found for records in tails.values() if (found := _newest(records, damaged)) is not None]
+    newest = [found for records in last.values() if (found := _newest(records, damaged)) is not None]
     settled = {mark: one for found in newest for mark, one in found.settled.items()}
     return Known(settled, {mark: points for found in newest for mark, points in found.checkpoints.items()})
-
-
-async def _tails(connection: LogConnection, extents: Mapping[int, Extent]) -> Mapping[int, Sequence[Record]]:
-    """The last records of every partition, in order."""
-    tails: dict[int, list[Record]] = {partition: [] for partition in extents}
-    places = {p: max(extent.start, extent.end - LOOK_BACK) for p, extent in extents.items() if extent.end > extent.start}
-    while places:
-        wants = {partition: Want(place, LOOK_BACK) for partition, place in places.items()}
-        for partition, records in (await connection.fetch(wants, _FETCH_WAIT)).items():
-            if isinstance(records, OutOfRange):  # what was there when its extent was asked for is gone
-                places[partition] = records.extent.start
-                if places[partition] >= min(records.extent.end, extents[partition].end):
-                    del places[partition]
-                continue
-            tails[partition] += records
-            places[partition] = records[-1].offset + 1
-            if places[partition] >= extents[partition].end:
-                del places[partition]
-    return tails
 
 
 def _newest(records: Sequence[Record], damaged: Callable[[Record, Damaged], None]) -> Snapshot | None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from forebay.backends.end_records import WrittenEnd, read_end
-from forebay.backends.ports import Extent, Log, LogConnection, OutOfRange, Record, Want
+from forebay.backends.ports import Log
+from forebay.backends.tails import tails
 from forebay.jobs.lanes import ends_topic
 
 MAX_BYTES: Final = 16 * 2**20
 """Bytes of one answer: older ends that would take it over that are left out."""
-
-_FETCH_WAIT: Final = 1.0  # seconds
 
 
 async def newest_ends(log: Log, topic: str, limit: int) -> Sequence[WrittenEnd]:
@@ -24,26 +23,12 @@ async def newest_ends(log: Log, topic: str, limit: int) -> Sequence[WrittenEnd]:
     kept: Sequence[WrittenEnd] = ()
     try:
         for partition, extent in (await connection.extents()).items():
-            async for records in _tail(connection, partition, extent, limit):
+            async for _, records in tails(connection, {partition: extent}, limit):
                 found = [end for record in records if (end := read_end(record)) is not None]
                 kept = _newest([*kept, *found], limit)
     finally:
         await connection.close()
     return kept
-
-
-async def _tail(connection: LogConnection, partition: int, extent: Extent, limit: int) -> AsyncIterator[Sequence[Record]]:
-    """The partition's last records as they come, up to what its end was."""
-    place = max(extent.start, extent.end - limit)
-    while place < extent.end:
-        found = (await connection.fetch({partition: Want(place, limit)}, _FETCH_WAIT)).get(partition, ())
-        if isinstance(found, OutOfRange):  # retention was there first
-            if found.extent.start <= place:
-                return
-            place = found.extent.start
-        elif found:
-            yield found
-            place = found[-1].offset + 1
 
 
 def _newest(ends: Sequence[WrittenEnd], limit: int) -> Sequence[WrittenEnd]:

@@ -9,14 +9,14 @@ from support.relay_tree import LOCK, TOPIC, relaying, run
 from forebay.actors.relay.ends_writer import LOOK
 from forebay.actors.relay.partition_consumer import LOOK_AGAIN
 from forebay.actors.relay.settled_marks import SNAPSHOT_INTERVAL
-from forebay.actors.relay.snapshots import KEYS, Snapshot, encode, settled_topic
+from forebay.actors.relay.snapshots import KEYS, Snapshot, encode
 from forebay.actors.watch.ended import newest_ends
 from forebay.actors.watch.repairs import Repairs
 from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Acks, Dead, Done, JobState, Lease, NewRecord, Token
 from forebay.backends.settled import Settled
 from forebay.config import TopicConfig
-from forebay.jobs.lanes import ends_topic
+from forebay.jobs.lanes import ends_topic, settled_topic
 
 
 async def work(services, count, sequence):

@@ -23,14 +23,13 @@ from forebay.actors.relay.snapshots import (
     decode,
     encode,
     read_newest,
-    settled_topic,
     snapshots_spec,
 )
 from forebay.backends.checkpoints import Checkpoint
-from forebay.backends.errors import BackendError
+from forebay.backends.errors import BackendError, Unavailable
 from forebay.backends.ports import Acks, Done, Lease, NewRecord, QueuedJob, Token, TopicSpec
 from forebay.backends.settled import SPAN, Settled
-from forebay.jobs.lanes import retry_mark
+from forebay.jobs.lanes import retry_mark, settled_topic
 from forebay.scenarios.loop import run as run_virtual
 from forebay.scenarios.loop import running_loop
 
@@ -286,6 +285,52 @@ def test_while_the_log_is_away_snapshots_wait_and_the_newest_state_follows():
             stand.log.faults.down = False
             await interval(2)
             assert await newest(stand) == {0: Settled(2)}
+
+    run(main)
+
+
+def with_acks(stand, *, replicas):
+    """Note the acks of every append from now on; those of all replicas are refused while `replicas` says that they lag."""
+    append, seen = stand.log.append, []
+
+    async def noted(records, acks):
+        seen.append(acks)
+        if acks is Acks.ALL and replicas["lag"]:
+            raise Unavailable("not enough replicas")
+        return await append(records, acks)
+
+    stand.log.append = noted
+    return seen
+
+
+def test_a_snapshot_is_written_with_all_the_acks_that_the_log_offers():
+    """Nobody can read what a replica in sync lacks, and it goes with its leader: the next may be 10 minutes off."""
+
+    async def main():
+        async with marking() as stand:
+            seen = with_acks(stand, replicas={"lag": False})
+            await write(stand, 3)
+            await interval(3)
+            assert seen == [Acks.ALL]
+
+    run(main)
+
+
+def test_while_replicas_lag_the_leader_has_the_snapshot_alone_and_it_is_written_again_until_all_have_it():
+    async def main():
+        async with marking() as stand:
+            replicas = {"lag": True}
+            seen = with_acks(stand, replicas=replicas)
+            await write(stand, 3)
+            await end(stand, "0-0", "0-1")
+            await interval(2)
+            assert seen == [Acks.ALL, Acks.LEADER] * 2
+            assert await newest(stand) == {0: Settled(2)}
+            replicas["lag"] = False
+            await interval(3)
+            assert seen[4:] == [Acks.ALL]
+            assert await newest(stand) == {0: Settled(2)}
+            assert stand.notes("log_away") == []
 
     run(main)
 
