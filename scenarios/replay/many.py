@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
 from itertools import islice
@@ -27,7 +27,9 @@ AHEAD: Final = 4
 """Seeds given out per process before the oldest is told: a slow one keeps none idle."""
 
 
-def verdicts(scenario: Scenario, seeds: Iterable[int], *, processes: int = 1, keep: Path | None = None) -> Iterator[Verdict]:
+def verdicts(
+    scenario: Scenario, seeds: Iterable[int], *, processes: int = 1, keep: Path | None = None
+) -> Generator[Verdict, None, None]:
     """Run every seed and yield its verdict, in the order of the seeds; what is under way when the iteration is closed is
     waited for, and nothing more begins.
 
