@@ -1,4 +1,4 @@
-"""`forebay scenario`: failures as files, replayed on the simulation."""
+"""`forebay scenario`: failures as files, replayed on the simulation or on real servers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ import click
 from forebay.commands.ends import FAILED, CommandFailed, WrongUse, told
 
 if TYPE_CHECKING:
-    from forebay.scenarios.replay.runner import Told
     from forebay.scenarios.replay.schema import Scenario
+    from forebay.scenarios.replay.told import Told
 
 FOLDER: Final = Path(".scenarios")
 
+_on = click.option(
+    "--on",
+    type=click.Choice(["sim", "real"]),
+    default="sim",
+    show_default=True,
+    help="The simulation; or real Kafka, Redis and Consul, started here for each run and removed after it.",
+)
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which run.")
 
 
@@ -37,8 +44,8 @@ def _seeds(_context: click.Context, _option: click.Parameter, value: str | None)
 def scenario() -> None:
     """Replay failures: a scenario is a YAML file with a topology, a workload, faults and what must hold.
 
-    FILE is a path, or the name of a scenario in the library. Time is virtual: minutes take seconds, and the same seed gives
-    the same run.
+    FILE is a path, or the name of a scenario in the library. On the simulation time is virtual: minutes take seconds, and
+    the same seed gives the same run. On real servers it is real, and the seed decides what is posted and done, and when.
     """
 
 
@@ -63,10 +70,11 @@ def show(file: str) -> None:
 
 @scenario.command("words")
 def words() -> None:
-    """Show everything that a scenario file can name: faults, checks, sightings, figures."""
-    from forebay.scenarios.replay.words import vocabulary  # noqa: PLC0415 - help must not wait for it
+    """Show everything that a scenario file can name, and where it works: on the simulation (sim), or on both."""
+    from forebay.scenarios.real.verbs import REAL_VERBS  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.replay.words import vocabulary  # noqa: PLC0415
 
-    for line in vocabulary():
+    for line in vocabulary(REAL_VERBS):
         click.echo(line)
 
 
@@ -80,6 +88,7 @@ def schema() -> None:
 
 @scenario.command("run")
 @click.argument("file")
+@_on
 @_seed
 @click.option("--seeds", callback=_seeds, metavar="A..B", help="Many runs, in place of --seed, up to the first that fails.")
 @click.option(
@@ -87,21 +96,28 @@ def schema() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line: verdict, digest, counts, what was broken.")
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where a failure is kept.")
-def run(file: str, seed: int, seeds: range | None, jobs: int | None, out: Path, *, as_json: bool) -> None:
+def run(file: str, on: str, seed: int, seeds: range | None, jobs: int | None, out: Path, *, as_json: bool) -> None:
     """Run a scenario. Ends with 0 if everything held, with 1 if not; the failure is then kept in a folder.
 
-    FILE may also be such a folder: it is run from its tape, and the digest must be the same.
+    FILE may also be such a folder: a run on the simulation is run from its tape, and the digest must be the same; one on
+    real servers is run there again. There, many seeds run one after the other.
     """
+    if on == "real" and jobs is not None:
+        raise WrongUse("--jobs is of the simulation; on real servers seeds run one after the other")
     if (Path(file) / "tape.jsonl").is_file():
-        sys.exit(_replay(Path(file), as_json=as_json))
-    _, one = _read(file)
-    if seeds is not None:
+        on, seed = _saved(Path(file))
+        if on == "sim":
+            sys.exit(_replay(Path(file), as_json=as_json))
+        file, seeds = str(Path(file) / "scenario.yaml"), None
+    path, one = _read(file)
+    if seeds is not None and on == "sim":
         sys.exit(_run_many(one, seeds, jobs or os.cpu_count() or 1, out, as_json=as_json))
-    done = _run(one, seed)
-    click.echo(done.verdict.to_json() if as_json else str(done.verdict))
-    if not done.verdict.passed:
-        _keep(out / f"{one.name}-{seed}", one, done)
-        sys.exit(FAILED)
+    for number in [seed] if seeds is None else seeds:
+        done = _run_on(on, path, one, number)
+        click.echo(done.verdict.to_json() if as_json else str(done.verdict))
+        if not done.verdict.passed:
+            _keep(out / (f"{one.name}-{number}" if on == "sim" else f"{one.name}-{on}-{number}"), one, done)
+            sys.exit(FAILED)
 
 
 @scenario.command("shrink")
@@ -135,17 +151,18 @@ def shrink(file: str, seed: int, runs: int, out: Path) -> None:
 
 @scenario.command("report")
 @click.argument("file")
+@_on
 @_seed
 @click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, help="The page.")
-def report(file: str, seed: int, out: Path) -> None:
+def report(file: str, on: str, seed: int, out: Path) -> None:
     """Run a scenario and write its report: one HTML file that opens anywhere, also offline."""
     from forebay.scenarios.replay.folder import command_for  # noqa: PLC0415 - help must not wait for it
     from forebay.scenarios.replay.report import report_html  # noqa: PLC0415
     from forebay.scenarios.replay.writing import scenario_yaml  # noqa: PLC0415
 
     path, one = _read(file)
-    done = _run(one, seed)
-    out.write_text(report_html(done.verdict, done.seen, scenario_yaml(one), command_for(path, seed)), encoding="utf-8")
+    done = _run_on(on, path, one, seed)
+    out.write_text(report_html(done.verdict, done.seen, scenario_yaml(one), command_for(file, seed, on)), encoding="utf-8")
     click.echo(f"{done.verdict}\n  report {out}")
     sys.exit(0 if done.verdict.passed else FAILED)
 
@@ -160,6 +177,25 @@ def _read(file: str) -> tuple[Path, Scenario]:
         except LookupError as error:
             raise WrongUse(str(error.args[0])) from None
         return path, load_scenario(path)
+
+
+def _run_on(on: str, path: Path, one: Scenario, seed: int) -> Told:
+    return _run(one, seed) if on == "sim" else _run_real(path, one, seed)
+
+
+def _run_real(path: Path, one: Scenario, seed: int) -> Told:
+    from forebay.commands.log_lines import hush_clients  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.real.fits import check_fits  # noqa: PLC0415
+    from forebay.scenarios.real.runner import run_real  # noqa: PLC0415
+    from forebay.scenarios.servers import CannotGet, ServerFailed  # noqa: PLC0415
+
+    hush_clients()
+    with told():
+        check_fits(one, path)
+        try:
+            return run_real(one, seed, lambda line: click.echo(line, err=True))
+        except (CannotGet, ServerFailed) as error:
+            raise CommandFailed(str(error)) from error
 
 
 def _run(one: Scenario, seed: int) -> Told:
@@ -206,8 +242,20 @@ def _progress(text: str) -> None:
         click.echo(f"\r\033[K{text}", nl=False, err=True)
 
 
+def _saved(folder: Path) -> tuple[str, int]:
+    """What a kept run was on, and its seed."""
+    from forebay.scenarios.replay.folder import kept_seed  # noqa: PLC0415 - help must not wait for it
+
+    try:
+        return kept_seed(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise WrongUse(
+            f"{folder / 'verdict.json'} is not what a run leaves ({error!r}); run scenario.yaml itself"
+        ) from error
+
+
 def _replay(folder: Path, *, as_json: bool) -> int:
-    from forebay.scenarios.replay.folder import replayed  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.replay.runner import replayed  # noqa: PLC0415 - help must not wait for it
     from forebay.scenarios.streams import Misaligned, TapeError  # noqa: PLC0415
 
     with told():
@@ -228,7 +276,7 @@ def _keep(folder: Path, one: Scenario, done: Told) -> None:
 
     with _kept():
         save(folder, one, done)
-    click.echo(_where(folder, done.verdict.seed), err=True)
+    click.echo(_where(folder, done.verdict.seed, on=done.verdict.on), err=True)
 
 
 @contextmanager
@@ -242,7 +290,7 @@ def _kept() -> Iterator[None]:
         ) from error
 
 
-def _where(folder: Path, seed: int) -> str:
+def _where(folder: Path, seed: int, on: str = "sim") -> str:
     from forebay.scenarios.replay.folder import command_for  # noqa: PLC0415 - help must not wait for it
 
-    return f"kept in {folder}; again: {command_for(folder / 'scenario.yaml', seed)}"
+    return f"kept in {folder}; again: {command_for(folder / 'scenario.yaml', seed, on)}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 import anyio
@@ -20,6 +20,7 @@ LOOK: Final = 0.05
 _TOPIC_LOCK: Final = re.compile(r"/relays/relay\[(.+)\]/topic_lock")
 HELD: Final = 60.0
 """Seconds until every topic must have a holder."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @frozen
@@ -61,8 +62,14 @@ class Fleet:
         services: Services,
         settings: Mapping[str, Any],
         members: Mapping[str, Mapping[str, Any]],
+        *,
+        environ: Mapping[str, str] = NOTHING,
+        options: Sequence[str] = (),
     ) -> None:
-        """`settings` are the configuration that all share, `members` what each has besides, by name."""
+        """`settings` are the configuration that all share, `members` what each has besides, by name.
+
+        Each process has `environ`, the journal of what was HANDLED and its own name (MEMBER); `options` are of its command.
+        """
         self.folder = folder
         self.handled = folder / "handled"
         self.members: dict[str, Member] = {}
@@ -70,6 +77,8 @@ class Fleet:
         self._services = services
         self._settings = settings
         self._own = members
+        self._environ = environ
+        self._options = options
         self._stack = AsyncExitStack()
         self._read: dict[str, int] = {}
         self._terms: dict[str, list[Term]] = {}
@@ -84,7 +93,8 @@ class Fleet:
             for name, own in self._own.items():
                 ways = self.ways[name] = await self._open_ways(stack)
                 settings = {**self._settings, **self._urls(ways), **own}
-                member = Member(self.folder / name, settings, {"HANDLED": str(self.handled)})
+                environ = {**self._environ, "HANDLED": str(self.handled), "MEMBER": name}
+                member = Member(self.folder / name, settings, environ, self._options)
                 stack.push_async_callback(member.kill)
                 self.members[name] = member
                 member.launch()

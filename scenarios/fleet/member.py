@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
@@ -34,13 +34,16 @@ class MemberFailed(Exception):
 class Member:
     """One process after another on the same data folder; each may open its doors on other ports."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-        """`settings` are the configuration but for `data`, which is a folder below `folder`."""
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], environ: Mapping[str, str], options: Sequence[str] = ()
+    ) -> None:
+        """`settings` are the configuration but for `data`, which is a folder below `folder`; `options` the command's."""
         self.name = folder.name
         self.log = folder / "log.txt"
         self._folder = folder
         self._config = folder / "forebay.yaml"
         self._environ = {**os.environ, **environ}
+        self._options = options
         self._reader = LogReader(self.log)
         self._process: Process | None = None
         self._begins = 0
@@ -52,7 +55,7 @@ class Member:
     def launch(self) -> None:
         """Start a process and do not wait for it; the kernel kills it when the thread that called this ends."""
         self._begins = self.log.stat().st_size if self.log.exists() else 0
-        command = [sys.executable, "-m", "forebay", "run", str(self._config)]
+        command = [sys.executable, "-m", "forebay", "run", *self._options, str(self._config)]
         self._process = launch(command, self._environ, self.log, detached=False)
 
     async def ready(self) -> None:

@@ -11,6 +11,7 @@ from forebay.config.structure import nearest
 from forebay.scenarios.replay.amounts import Amount, Between, Fixed, OneOf
 from forebay.scenarios.replay.counts import COUNTS
 from forebay.scenarios.replay.invariants import CHECKS
+from forebay.scenarios.replay.places import at, items, text_at
 from forebay.scenarios.replay.schema import Fault, Scenario
 from forebay.scenarios.replay.sightings import SIGHTINGS
 from forebay.scenarios.replay.verbs import VERBS
@@ -22,9 +23,9 @@ def check(scenario: Scenario, node: Node, problems: Problems) -> None:
     _check_names(scenario, node, problems)
     _check_posts(scenario, node, problems)
     seen: set[str] = set()
-    places = _items(node, "faults")
+    places = items(node, "faults")
     for fault in scenario.faults:
-        place = next((item for item in places if _text(item, "id") == fault.id and item.path not in seen), node)
+        place = next((item for item in places if text_at(item, "id") == fault.id and item.path not in seen), node)
         seen.add(place.path)
         _check_fault(scenario, fault, place, problems)
     _check_ids(scenario, places, problems)
@@ -37,7 +38,7 @@ def _check_stores(scenario: Scenario, node: Node, problems: Problems) -> None:
     stores += [(f"queues.{name}", queue.url, "redis") for name, queue in topology.queues.items()]
     for key, url, scheme in stores:
         if url.embedded:
-            place = _at(node, "topology", *key.split("."), "url")
+            place = at(node, "topology", *key.split("."), "url")
             want = f"write a {scheme}: URL, as in production; nothing is connected to"
             problems.add(f"topology.{key}.url", place.line, repr(str(url)), want)
 
@@ -53,24 +54,24 @@ def _check_names(scenario: Scenario, node: Node, problems: Problems) -> None:
     for group, names, known in groups:
         for index, name in enumerate(names):
             if name not in known:
-                place = _at(node, "invariants", group, index)
+                place = at(node, "invariants", group, index)
                 problems.add(
                     f"invariants.{group}[{index}]", place.line, f"{name!r}, which is not known", nearest(name, known)
                 )
     for name in scenario.expect.counts:
         if name not in COUNTS:
-            place = _at(node, "expect", "counts", name)
+            place = at(node, "expect", "counts", name)
             problems.add(place.path, place.line, f"{name!r}, which is not counted", nearest(name, COUNTS))
 
 
 def _check_posts(scenario: Scenario, node: Node, problems: Problems) -> None:
     topics = [topic.name for topic in scenario.topology.topics]
     for index, post in enumerate(scenario.workload):
-        place = _at(node, "workload", index)
+        place = at(node, "workload", index)
         if post.topic and post.topic not in topics:
-            _unknown(problems, _at(place, "topic"), post.topic, topics)
+            _unknown(problems, at(place, "topic"), post.topic, topics)
         if post.host and post.host not in scenario.hosts:
-            _unknown(problems, _at(place, "host"), post.host, scenario.hosts)
+            _unknown(problems, at(place, "host"), post.host, scenario.hosts)
         if post.at + post.over > scenario.phases.chaos:
             want = "let at and over come to no more than phases.chaos"
             problems.add(place.path, place.line, "posts after the chaos", want)
@@ -83,24 +84,24 @@ def _check_fault(scenario: Scenario, fault: Fault, place: Node, problems: Proble
             place.path, place.line, "not one of at and when", "give the time (at) or the event (when), and one of them"
         )
     if fault.lasts is not None and verb.end is None:
-        inner = _at(place, "lasts")
+        inner = at(place, "lasts")
         problems.add(inner.path, inner.line, f"a duration of {fault.do}", "leave lasts out: this is over at once")
     if fault.at is not None and max(_values(fault.at)) > scenario.phases.chaos:
-        inner = _at(place, "at")
+        inner = at(place, "at")
         problems.add(inner.path, inner.line, "a time after the chaos", "write a time within phases.chaos")
     for name, amount in fault.args.items():
         known = _known(scenario, verb.args[name].names)
         for value in _values(amount) if known else ():
             if str(value) not in known:
-                _unknown(problems, _at(place, name), str(value), known)
+                _unknown(problems, at(place, name), str(value), known)
 
 
 def _check_ids(scenario: Scenario, places: list[Node], problems: Problems) -> None:
     ids = [fault.id for fault in scenario.faults]
     for place in places:
-        id_ = _text(place, "id")
-        if ids.count(str(id_)) > 1 and next(p for p in places if _text(p, "id") == id_) is not place:
-            inner = _at(place, "id")
+        id_ = text_at(place, "id")
+        if ids.count(str(id_)) > 1 and next(p for p in places if text_at(p, "id") == id_) is not place:
+            inner = at(place, "id")
             problems.add(inner.path, inner.line, f"a second fault {id_!r}", "give each fault an id of its own")
 
 
@@ -128,27 +129,3 @@ def _values(amount: Amount[Any]) -> Iterator[Any]:
             yield from (low, high)
         case OneOf(values):
             yield from values
-
-
-def _at(node: Node, *keys: str | int) -> Node:
-    """The node at a path, or the nearest one around it."""
-    for key in keys:
-        inner: Any = None
-        if isinstance(key, int) and isinstance(node.value, list) and key < len(node.value):
-            inner = node.value[key]
-        elif isinstance(node.value, dict):
-            inner = node.value.get(key)
-        if inner is None:
-            return node
-        node = inner
-    return node
-
-
-def _items(node: Node, key: str) -> list[Node]:
-    inner = _at(node, key)
-    return list(inner.value) if inner is not node and isinstance(inner.value, list) else []
-
-
-def _text(node: Node, key: str) -> Any:
-    inner = node.value.get(key) if isinstance(node.value, dict) else None
-    return None if inner is None else inner.value

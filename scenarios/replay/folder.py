@@ -3,7 +3,7 @@
 | file            | what                                                              |
 |-----------------|-------------------------------------------------------------------|
 | `scenario.yaml` | the scenario as it was run, topology included                      |
-| `verdict.json`  | what did not hold, the figures, the digest                        |
+| `verdict.json`  | what did not hold, the figures, the digest (null on real servers) |
 | `tape.jsonl`    | every draw; a run from it must have the same digest               |
 | `trace.jsonl`   | every event of every host                                         |
 | `tree.json`     | the hosts' trees at the end; null for one that was down           |
@@ -18,18 +18,17 @@ import shlex
 from pathlib import Path
 
 from forebay.actors.snapshot import to_plain
-from forebay.scenarios.replay.reading import load_scenario
 from forebay.scenarios.replay.report import report_html
-from forebay.scenarios.replay.runner import Told, run_scenario
 from forebay.scenarios.replay.schema import Scenario
-from forebay.scenarios.replay.verdict import Verdict
+from forebay.scenarios.replay.told import Told
+from forebay.scenarios.replay.verdict import SIM
 from forebay.scenarios.replay.writing import scenario_yaml
-from forebay.scenarios.streams import Tape
 
 
-def command_for(file: Path, seed: int) -> str:
-    """The one line that runs a scenario file again."""
-    return f"forebay scenario run {shlex.quote(str(file))} --seed {seed}"
+def command_for(file: Path | str, seed: int, on: str = SIM) -> str:
+    """The one line that runs a scenario again: a file, or one of the library by its name."""
+    where = "" if on == SIM else f" --on {on}"
+    return f"forebay scenario run {shlex.quote(str(file))}{where} --seed {seed}"
 
 
 def save(folder: Path, scenario: Scenario, told: Told) -> None:
@@ -37,7 +36,7 @@ def save(folder: Path, scenario: Scenario, told: Told) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = scenario_yaml(scenario)
     file = folder / "scenario.yaml"
-    reproduce = command_for(file, told.verdict.seed)
+    reproduce = command_for(file, told.verdict.seed, told.verdict.on)
     file.write_text(text, encoding="utf-8")
     (folder / "verdict.json").write_text(told.verdict.to_json() + "\n", encoding="utf-8")
     (folder / "REPRODUCE.txt").write_text(reproduce + "\n", encoding="utf-8")
@@ -49,12 +48,7 @@ def save(folder: Path, scenario: Scenario, told: Told) -> None:
         told.trace.dump(folder / "trace.jsonl", {"scenario": scenario.name, "seed": told.verdict.seed})
 
 
-def replayed(folder: Path) -> tuple[Verdict, str]:
-    """Run a saved scenario from its tape; return the verdict, and the digest that was saved.
-
-    Raises `ConfigError`, `TapeError`, and `Misaligned` if the code has changed what it draws since.
-    """
+def kept_seed(folder: Path) -> tuple[str, int]:
+    """What a saved run was on, and its seed."""
     saved = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-    scenario = load_scenario(folder / "scenario.yaml")
-    told = run_scenario(scenario, int(saved["seed"]), Tape.load(folder / "tape.jsonl"))
-    return told.verdict, str(saved["digest"])
+    return str(saved["on"]), int(saved["seed"])

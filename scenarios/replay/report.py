@@ -44,8 +44,7 @@ def _head(verdict: Verdict, reproduce: str) -> Iterator[str]:
     word = "passed" if verdict.passed else "failed"
     yield f'<h1>{escape(verdict.scenario)}: <span class="{word}">{word}</span></h1>'
     recovery = "" if verdict.recovered is None else f", recovered in {verdict.recovered:.1f} s"
-    digest = f"Digest <code>{verdict.digest[:16]}</code>"
-    yield f"<p>Seed {verdict.seed}, {verdict.seconds:.0f} s of virtual time{recovery}. {digest}.</p>"
+    yield f"<p>Seed {verdict.seed}, {verdict.spent}{recovery}; <code>{verdict.likeness}</code>.</p>"
     if verdict.broken:
         rows = [(one.group, one.name, f"{one.at:.3f} s", one.what) for one in verdict.broken]
         yield "<h2>What did not hold</h2>" + _table(("", "promise", "at", "what"), rows)

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from itertools import zip_longest
-
-from attrs import frozen
+from pathlib import Path
 
 from forebay.actors.exits import ActorError
-from forebay.actors.snapshot import Node
 from forebay.backends.errors import BackendError
 from forebay.scenarios.fences import Fenced
 from forebay.scenarios.loop import Stuck, run, running_loop
-from forebay.scenarios.replay.counts import counted
 from forebay.scenarios.replay.evidence import Evidence
 from forebay.scenarios.replay.play import Play
+from forebay.scenarios.replay.reading import load_scenario
 from forebay.scenarios.replay.schema import HOUR, Scenario
 from forebay.scenarios.replay.sim_stage import SimStage
-from forebay.scenarios.replay.verdict import Broken, Verdict, recovered
+from forebay.scenarios.replay.told import Told
+from forebay.scenarios.replay.verdict import Broken, Verdict, verdict_of
 from forebay.scenarios.streams import Misaligned, Streams, Tape
-from forebay.scenarios.trace import Trace
 
 BROKE_OFF = (Stuck, Fenced, ActorError, BackendError)
 """What ends a run before its time: a failure too, with its own name."""
-
-
-@frozen
-class Told:
-    """A run that is over: its verdict, what was seen, every draw, every event, and the hosts' trees at the end."""
-
-    verdict: Verdict
-    seen: Evidence
-    tape: Tape
-    trace: Trace | None
-    trees: dict[str, Node | None]
 
 
 def run_scenario(scenario: Scenario, seed: int, replay: Tape | None = None) -> Told:
@@ -51,6 +39,17 @@ def run_scenario(scenario: Scenario, seed: int, replay: Tape | None = None) -> T
     if replay is not None:
         _check_aligned(replay, streams.tape)
     return one.told(seed, broken, streams.tape)
+
+
+def replayed(folder: Path) -> tuple[Verdict, str]:
+    """Run a saved scenario from its tape; return the verdict, and the digest that was saved.
+
+    Raises `ConfigError`, `TapeError`, and `Misaligned` if the code has changed what it draws since.
+    """
+    saved = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    scenario = load_scenario(folder / "scenario.yaml")
+    told = run_scenario(scenario, int(saved["seed"]), Tape.load(folder / "tape.jsonl"))
+    return told.verdict, str(saved["digest"])
 
 
 def _check_aligned(tape: Tape, drawn: Tape) -> None:
@@ -81,16 +80,8 @@ class _One:
     def told(self, seed: int, broken: list[Broken], tape: Tape) -> Told:
         stage = self._stage
         seen = Evidence() if stage is None else stage.seen
-        verdict = Verdict(
-            scenario=self._scenario.name,
-            seed=seed,
-            passed=not broken,
-            broken=tuple(broken),
-            counts=counted(seen),
-            digest="" if stage is None else stage.world.digest,
-            recovered=None if self._play is None else recovered(seen, self._play.eventually),
-            bites=tuple(seen.bites),
-            seconds=self.seconds,
-        )
+        eventually = None if self._play is None else self._play.eventually
+        digest = "" if stage is None else stage.world.digest
+        verdict = verdict_of(self._scenario, seed, broken, seen, eventually, digest=digest, seconds=self.seconds)
         trees = dict(seen.moments[-1].trees) if seen.moments else {}
         return Told(verdict, seen, tape, None if stage is None else stage.world.trace, trees)

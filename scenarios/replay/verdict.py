@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import cattrs
 from attrs import frozen
@@ -13,6 +14,9 @@ from forebay.scenarios.replay.evidence import Bite, Evidence
 from forebay.scenarios.replay.invariants import CHECKS
 from forebay.scenarios.replay.schema import Scenario
 from forebay.scenarios.replay.sightings import SIGHTINGS
+
+SIM: Final = "sim"
+REAL: Final = "real"
 
 
 @frozen
@@ -32,8 +36,10 @@ class Broken:
 
 @frozen
 class Verdict:
-    """How a run of `scenario` with `seed` went. `recovered` is how many seconds after the healing everything that is to hold
-    eventually held for good; None if it never did, or nothing is to.
+    """How a run of `scenario` with `seed` went, `on` the simulation (sim) or real servers (real).
+
+    `recovered` is how many seconds after the healing everything that is to hold eventually held for good; None if it never
+    did, or nothing is to. `digest` is None on real servers: no two runs there are the same.
     """
 
     scenario: str
@@ -41,10 +47,11 @@ class Verdict:
     passed: bool
     broken: tuple[Broken, ...]
     counts: Mapping[str, int]
-    digest: str
+    digest: str | None
     recovered: float | None
     bites: tuple[Bite, ...]
     seconds: float
+    on: str = SIM
 
     def to_json(self) -> str:
         """One JSON document on one line."""
@@ -60,16 +67,26 @@ class Verdict:
         word = "passed" if self.passed else "FAILED"
         counts = self.counts
         seen = f"{counts['faults']} faults, {counts['accepted']} jobs, {counts['finished']} finished"
-        return f"{word}  {self.scenario}  seed {self.seed}  {self.seconds:.0f} s, {seen}  {self.digest[:16]}"
+        return f"{word}  {self.scenario}  seed {self.seed}  {self.seconds:.0f} s, {seen}  {self.likeness}"
 
     def __str__(self) -> str:
         """A few lines for people."""
         word = "passed" if self.passed else "FAILED"
-        head = f"{word}  {self.scenario}  seed {self.seed}  {self.seconds:.0f} s of virtual time"
+        head = f"{word}  {self.scenario}  seed {self.seed}  {self.spent}"
         shown = ", ".join(f"{name} {count}" for name, count in self.counts.items() if count)
         recovery = "" if self.recovered is None else f"; recovered in {self.recovered:.1f} s"
         lines = [head, f"  {shown}{recovery}", *(f"  {broken}" for broken in self.broken)]
-        return "\n".join([*lines, f"  digest {self.digest[:16]}"])
+        return "\n".join([*lines, f"  {self.likeness}"])
+
+    @property
+    def spent(self) -> str:
+        """How long it took, and of which time."""
+        return f"{self.seconds:.0f} s " + ("of virtual time" if self.on == SIM else "on real servers")
+
+    @property
+    def likeness(self) -> str:
+        """The first of the digest, or why there is none."""
+        return "no digest: real time is never twice the same" if self.digest is None else f"digest {self.digest[:16]}"
 
 
 class Always:
@@ -110,6 +127,23 @@ class Eventually:
         """What does not hold now."""
         found = ((name, CHECKS[name](seen)) for name in self._names)
         return [Broken("eventually", name, seen.now, what) for name, what in found if what is not None]
+
+
+def verdict_of(
+    scenario: Scenario, seed: int, broken: Iterable[Broken], seen: Evidence, eventually: Eventually | None, **how: Any
+) -> Verdict:
+    """The verdict of a run that is over; `how` is the rest of its fields: digest, seconds, on."""
+    what = tuple(broken)
+    return Verdict(
+        scenario=scenario.name,
+        seed=seed,
+        passed=not what,
+        broken=what,
+        counts=counted(seen),
+        recovered=None if eventually is None else recovered(seen, eventually),
+        bites=tuple(seen.bites),
+        **how,
+    )
 
 
 def judge(scenario: Scenario, seen: Evidence, always: Always, eventually: Eventually) -> list[Broken]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, Final
 
 from forebay.scenarios.replay.counts import COUNTS
 from forebay.scenarios.replay.invariants import CHECKS
 from forebay.scenarios.replay.sightings import SIGHTINGS
 from forebay.scenarios.replay.verbs import VERBS
+from forebay.scenarios.replay.verdict import SIM
+
+BOTH: Final = "both"
 
 
-def vocabulary() -> Iterator[str]:
-    """The lines to print, group by group."""
+def vocabulary(real: Container[str]) -> Iterator[str]:
+    """The lines to print, group by group; `real` are the verbs that real servers have too.
+
+    Between a name and what it says stands where it works: `sim` or `both`.
+    """
     yield "faults (do:)"
     for name, verb in VERBS.items():
         args = "".join(f" {argument}" for argument in verb.args)
-        yield _line(name + args, verb.about + (" Over at once." if verb.end is None else ""))
+        about = verb.about + (" Over at once." if verb.end is None else "")
+        yield _line(name + args, BOTH if name in real else SIM, about)
     yield "checks (always:, eventually:)"
     yield from _described(CHECKS)
     yield "sightings (sometimes:, never:)"
@@ -27,8 +34,8 @@ def vocabulary() -> Iterator[str]:
 
 def _described(named: Mapping[str, Any]) -> Iterator[str]:
     for name, function in named.items():
-        yield _line(name, (function.__doc__ or "").strip().split("\n")[0])
+        yield _line(name, BOTH, (function.__doc__ or "").strip().split("\n")[0])
 
 
-def _line(name: str, about: str) -> str:
-    return f"  {name:38} {about}".rstrip()
+def _line(name: str, where: str, about: str) -> str:
+    return f"  {name:38} {where:5} {about}".rstrip()

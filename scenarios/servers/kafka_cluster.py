@@ -1,4 +1,4 @@
-"""Kafka: a KRaft controller and four brokers in three racks, each a process with a small heap."""
+"""Kafka: a KRaft controller and up to six brokers in three racks, each a process with a small heap."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from forebay.scenarios.servers.program import Program, output_of
 from forebay.scenarios.servers.server import LOOK, START, Server, ServerFailed
 from forebay.scenarios.servers.state import State
 
-RACKS: Final[Mapping[int, str]] = {1: "a", 2: "b", 3: "c", 4: "a"}
-"""Broker id -> rack. Rack `a` has two, so that it can lose both while a majority of three replicas is elsewhere."""
+RACKS: Final[Mapping[int, str]] = {1: "a", 2: "b", 3: "c", 4: "a", 5: "b", 6: "c"}
+"""Broker id -> rack."""
+BROKERS: Final = 4
+"""As many as there are where nothing else is said. Rack `a` then has two, and can lose both while a majority of three
+replicas is elsewhere.
+"""
 CONTROLLER: Final = "kafka-controller"
 CONTROLLER_ID: Final = 0
 PATIENCE: Final = 2_000  # ms
 
 JVM: Final = ("-Xms32m", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
-"""Small and quick to start: five of these share two cores. No file outside the data folder."""
+"""Small and quick to start: several of these share two cores. No file outside the data folder."""
 LOG_LEVEL: Final = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 
 CLUSTER: Final[Mapping[str, object]] = {

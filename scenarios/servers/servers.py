@@ -13,7 +13,7 @@ from attrs import frozen
 
 from forebay.scenarios.servers.cache import locked
 from forebay.scenarios.servers.consul_server import PARTS, ConsulServer
-from forebay.scenarios.servers.kafka_cluster import CONTROLLER, RACKS, KafkaCluster, kafka_cluster
+from forebay.scenarios.servers.kafka_cluster import BROKERS, CONTROLLER, KafkaCluster, kafka_cluster
 from forebay.scenarios.servers.process import Process
 from forebay.scenarios.servers.program import Program
 from forebay.scenarios.servers.redis_server import RedisServers, redis_servers
@@ -32,9 +32,9 @@ class Servers:
     """
 
     def __init__(
-        self, data: Path, programs: Mapping[str, Program], *, brokers: int = len(RACKS), detached: bool = False
+        self, data: Path, programs: Mapping[str, Program], *, brokers: int = BROKERS, detached: bool = False
     ) -> None:
-        """Choose ports for servers that have none yet; of Kafka there are so many `brokers`, 1 to 4.
+        """Choose ports for servers that have none yet; of Kafka there are so many `brokers`, 1 to 6.
 
         Raises `ValueError` if the folder's state is damaged, `OSError`.
         """

@@ -11,10 +11,10 @@ import pytest
 from attrs import evolve
 from support.sources import ROOT
 
-from forebay.scenarios.replay.folder import replayed, save
+from forebay.scenarios.replay.folder import save
 from forebay.scenarios.replay.library import library, scenarios
 from forebay.scenarios.replay.reading import read_scenario, scenario_from
-from forebay.scenarios.replay.runner import run_scenario
+from forebay.scenarios.replay.runner import replayed, run_scenario
 from forebay.scenarios.streams import Misaligned, Tape
 
 TOPOLOGY = {

@@ -143,6 +143,46 @@ def test_a_topology_on_embedded_stores_is_refused_with_what_to_write(forebay, tm
     assert "embedded.yaml:5: topology.log.url: found 'sqlite:'; write a kafka: URL" in result.stderr
 
 
+def test_what_only_the_simulation_can_do_is_refused_on_real_servers_before_anything_starts(forebay):
+    result = forebay("run", "failing.yaml", "--on", "real")
+    assert result.exit_code == 2
+    assert (
+        "failing.yaml:15: faults[0].do: found host.skew, which only the simulation can do; run it with --on sim"
+        in result.stderr
+    )
+    assert "starting" not in result.stderr
+
+
+def test_a_server_that_cannot_be_had_is_named_with_how_to_get_it(forebay, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("FOREBAY_CACHE", str(tmp_path / "cache"))
+    result = forebay("run", "tiny.yaml", "--on", "real")
+    assert result.exit_code == 1
+    names = "redis, consul, kafka: not on this machine; `forebay services get --only redis,consul,kafka` downloads them"
+    assert names in result.stderr
+
+
+def test_words_say_where_they_work(forebay):
+    shown = {line.split()[0]: line for line in forebay("words").stdout.splitlines()}
+    assert " sim " in shown["host.skew"]
+    assert " both " in shown["host.kill"]
+    assert " both " in shown["one-writer"]
+    assert shown["queue-away"].split() == ["queue-away", "both"]
+
+
+def test_a_report_says_how_to_run_it_again_by_the_name_that_was_given(forebay, tmp_path):
+    forebay("report", "lock-deleted", "--seed", "3", "--out", "page.html")
+    assert "forebay scenario run lock-deleted --seed 3<" in (tmp_path / "page.html").read_text()
+
+
+def test_a_kept_run_without_its_verdict_is_refused_with_what_to_do(forebay, tmp_path):
+    forebay("run", "failing.yaml")
+    (tmp_path / ".scenarios/failing-0/verdict.json").write_text("{}")
+    result = forebay("run", ".scenarios/failing-0")
+    assert result.exit_code == 2
+    assert "run scenario.yaml itself" in result.stderr
+
+
 @pytest.mark.parametrize("value", ["5", "9..3", "a..b"])
 def test_seeds_are_a_range(forebay, value):
     result = forebay("run", "tiny.yaml", "--seeds", value)
