@@ -15,7 +15,7 @@ from forebay.actors.relay.messages import BrokerGone, Missed, MorePartitions, Pr
 from forebay.actors.relay.replies import answer
 from forebay.actors.waiting import until
 from forebay.actors.within import within
-from forebay.backends.errors import BackendError, Unavailable, UnknownPartition, UnknownTopic
+from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Extent, Log, LogConnection, OutOfRange, Record, Want
 
 FETCH_WAIT: Final = 5.0
@@ -26,11 +26,6 @@ COMMIT_INTERVAL: Final = 5.0
 
 LAST_COMMIT: Final = 1.0
 """Seconds that the last commit may take when the actor ends."""
-
-AWAY: Final = (Unavailable, UnknownTopic, UnknownPartition)
-"""What a log says that is away. The relay's topics were there when its stores were opened: a broker that does not know one
-has just started and has not heard of it yet, or somebody deleted it, which is no bug of ours either.
-"""
 
 Found = Mapping[int, Sequence[Record] | OutOfRange]
 
@@ -51,7 +46,7 @@ class Waiting:
 class KafkaConnection(Actor[Pull | Progress | CommitDue]):
     """Answers each `Pull` with `Pulled` or `Missed`; the last pull of a partition counts.
 
-    Exits with `BrokerGone` when the log is `AWAY`, when a probe has had no answer for `silence_limit` seconds, or
+    Exits with `BrokerGone` when the log is `Unavailable`, when a probe has had no answer for `silence_limit` seconds, or
     when a pull that could be answered has not been for as long: a client can stop consuming without a word (aiokafka
     issues 983, 1154). Probes every `probe_interval` seconds, and tells `topic_lock`, if there is one to tell, when a probe
     finds more than `partitions`.
@@ -84,8 +79,8 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
         try:
             await within(self._silence_limit, self._connect())
             connected = True
-        except AWAY as error:
-            raise BrokerGone(f"no connection to topic {self._topic!r}: {_advised(error)}") from error
+        except Unavailable as error:
+            raise BrokerGone(f"no connection to topic {self._topic!r}: {error}") from error
         finally:
             if not connected and self._opened is not None:  # it opened just as this start was cancelled
                 await self._opened.close()
@@ -125,8 +120,8 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
                 if not self._waiting:
                     await self._pulled.wait()
                 await self._fetch()
-        except AWAY as error:
-            raise BrokerGone(f"fetching from topic {self._topic!r}: {_advised(error)}") from error
+        except Unavailable as error:
+            raise BrokerGone(f"fetching from topic {self._topic!r}: {error}") from error
 
     async def _fetch(self) -> None:
         """Take what is there for all who wait; only if there is nothing, wait for it.
@@ -173,10 +168,10 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
             left = answered + self._silence_limit - ctx.now()
             try:
                 extents = await within(max(left, 0.0), self._connection.extents())
-            except AWAY as error:
+            except Unavailable as error:
                 if ctx.now() - answered >= self._silence_limit:
                     silence = f"no broker of topic {self._topic!r} for {self._silence_limit:g} s"
-                    raise BrokerGone(f"{silence}: {_advised(error)}") from error
+                    raise BrokerGone(f"{silence}: {error}") from error
             else:
                 answered = ctx.now()
                 self._look_for_stalled(answered, extents)
@@ -203,11 +198,5 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
         if offsets:
             try:
                 await within(limit, self._connection.commit(offsets))
-            except AWAY:
+            except Unavailable:
                 self._progress = offsets | self._progress  # the next commit brings it
-
-
-def _advised(error: BackendError) -> str:
-    if isinstance(error, Unavailable):
-        return str(error)
-    return f"{error}; a broker that has just started hears of it in seconds, else check that it was not deleted"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Final
 
 from aiokafka import errors
@@ -16,7 +17,7 @@ from aiokafka.conn import create_conn
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
-from forebay.backends.errors import Unavailable, UnknownPartition, UnknownTopic
+from forebay.backends.errors import BackendError, Unavailable, UnknownPartition, UnknownTopic
 from forebay.backends.kafka.calls import Calls
 from forebay.backends.kafka.faults import translated
 
@@ -57,11 +58,16 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
 
 
 class Cluster:
-    """The brokers behind `servers` ("host:port,host:port"). No call takes much longer than `timeout` seconds."""
+    """The brokers behind `servers` ("host:port,host:port"). No call takes much longer than `timeout` seconds.
 
-    def __init__(self, servers: str, timeout: float) -> None:
+    `made` has the partitions of the topics that are known to have been made, and may grow: one of these that is not there
+    now is `Unavailable`, as a broker that has just started has not heard of it yet.
+    """
+
+    def __init__(self, servers: str, timeout: float, made: Mapping[str, int] = MappingProxyType({})) -> None:
         self.servers = servers
         self.timeout = timeout
+        self._made = made
         self._client: Any = None
         self._calls = Calls()
 
@@ -131,13 +137,15 @@ class Cluster:
         return answered
 
     async def partitions(self, topic: str) -> int:
-        """Return how many partitions the topic has. Raises `UnknownTopic`, after asking."""
+        """Return how many partitions the topic has. Raises `UnknownTopic` after asking, or `Unavailable` for one that was
+        made.
+        """
         count = self.known(topic)
         if count == 0:
             await self.refresh()
             count = self.known(topic)
         if count == 0:
-            raise UnknownTopic(topic)
+            raise self._missing(UnknownTopic(topic), topic, 0)
         return count
 
     def known(self, topic: str) -> int:
@@ -145,7 +153,9 @@ class Cluster:
         return len(self.client.cluster.partitions_for_topic(topic) or ())
 
     async def require(self, topic: str, wanted: Iterable[int]) -> None:
-        """Raise `UnknownTopic`, or `UnknownPartition` if one of `wanted` is not there, after asking."""
+        """Raise `UnknownTopic`, or `UnknownPartition` if one of `wanted` is not there, after asking; `Unavailable` where
+        it was made.
+        """
         partitions = await self.partitions(topic)
         beyond = [partition for partition in wanted if not 0 <= partition < partitions]
         if beyond and max(beyond) >= partitions:
@@ -153,7 +163,15 @@ class Cluster:
             partitions = await self.partitions(topic)
             beyond = [partition for partition in beyond if not 0 <= partition < partitions]
         if beyond:
-            raise UnknownPartition(topic, beyond[0], partitions)
+            unmade = next((partition for partition in beyond if not 0 <= partition < self._made.get(topic, 0)), beyond[0])
+            raise self._missing(UnknownPartition(topic, unmade, partitions), topic, unmade)
+
+    def _missing(self, error: BackendError, topic: str, partition: int) -> BackendError:
+        """Return the error for what is not there: `Unavailable` in place of the answer if it was made."""
+        if not 0 <= partition < self._made.get(topic, 0):
+            return error
+        advice = "a broker that has just started has not heard of it yet, else check that it was not deleted"
+        return Unavailable(f"{error}; {advice}")
 
     def leader(self, topic: str, partition: int) -> int | None:
         """Return the leading broker's id as last heard; None if there is none."""

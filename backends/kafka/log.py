@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from forebay.backends.errors import RecordTooLarge, Unavailable, UnknownOutcome, UnknownPartition, UnknownTopic
+from forebay.backends.errors import RecordTooLarge, Unavailable, UnknownOutcome
 from forebay.backends.kafka.batch import Slice, cut, size_of
 from forebay.backends.kafka.cluster import Cluster
 from forebay.backends.kafka.connection import KafkaLogConnection
@@ -25,16 +24,16 @@ class KafkaLog:
     `group` is the consumer group under which relays commit, for lag tools. One client appends for all; each connection has
     its own. The size of a record is checked against the limits that `ensure` was called with; a longer record of a topic
     that this log was never told of is refused by the broker, with `RecordTooLarge` too, but others of the same append may
-    then have been written. A topic or partition that `ensure` has seen and that is not there now is `Unavailable`: a broker
-    that has just started has not heard of it yet.
+    then have been written. A topic or partition that `ensure` has seen and that is not there now is `Unavailable`, for
+    connections too: a broker that has just started has not heard of it yet.
     """
 
     def __init__(self, servers: str, clock: Clock, *, group: str = "forebay", timeout: float = TIMEOUT) -> None:
-        self._cluster = Cluster(servers, timeout)
+        self._partitions: dict[str, int] = {}
+        self._cluster = Cluster(servers, timeout, self._partitions)
         self._sender = Sender(self._cluster, clock)
         self._group = group
         self._limits: dict[str, int] = {}
-        self._partitions: dict[str, int] = {}
         self._offers: dict[str, Offers] = {}
         self._connections: set[KafkaLogConnection] = set()
 
@@ -79,21 +78,8 @@ class KafkaLog:
         for topic, partition in places:
             wanted.setdefault(topic, []).append(partition)
         for topic, partitions in wanted.items():
-            with self._known(topic):
-                await self._cluster.require(topic, partitions)
+            await self._cluster.require(topic, partitions)
         return await self._append(taken, places, acks)
-
-    @contextmanager
-    def _known(self, topic: str) -> Iterator[None]:
-        """Raise `Unavailable` in place of the answer that what was made is not there."""
-        try:
-            yield
-        except (UnknownTopic, UnknownPartition) as error:
-            partition = error.partition if isinstance(error, UnknownPartition) else 0
-            if 0 <= partition < self._partitions.get(topic, 0):
-                advice = "a broker that has just started has not heard of it yet, else check that it was not deleted"
-                raise Unavailable(f"{error}; {advice}") from error
-            raise
 
     def _require_open(self) -> None:
         """Raise `Unavailable` when stopped, and until the topics are there: that one is missing is not known before."""
@@ -151,10 +137,9 @@ class KafkaLog:
     async def connect(self, topic: str) -> KafkaLogConnection:
         """A new connection with a client of its own. Raises `UnknownTopic`, `Unavailable`."""
         self._require_open()
-        cluster = Cluster(self._cluster.servers, self._cluster.timeout)
+        cluster = Cluster(self._cluster.servers, self._cluster.timeout, self._partitions)
         connection = KafkaLogConnection(topic, self, cluster, self._group, self._connections.discard)
-        with self._known(topic):
-            await connection.start()
+        await connection.start()
         self._connections.add(connection)
         return connection
 

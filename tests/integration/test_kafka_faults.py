@@ -223,8 +223,18 @@ async def test_a_topic_that_was_made_and_that_a_broker_does_not_know_yet_is_an_o
     ):
         with pytest.raises(Unavailable, match="has not heard of it yet"):
             await call()
-    with pytest.raises(UnknownPartition):
-        await log.append([record(partition=5)], Acks.LEADER)
+    connection = await log.connect("jobs")
+    for call in (lambda: connection.fetch({0: Want(0, 1), 4: Want(0, 1)}, 0), lambda: connection.commit({4: 1})):
+        with pytest.raises(Unavailable, match="has not heard of it yet"):
+            await call()
+    for call in (
+        lambda: log.append([record(partition=4), record(partition=5)], Acks.LEADER),
+        lambda: connection.fetch({4: Want(0, 1), 5: Want(0, 1)}, 0),
+        lambda: connection.commit({5: 1}),
+    ):
+        with pytest.raises(UnknownPartition, match="not 5"):
+            await call()
+    await connection.close()
     for call in (lambda: log.append([NewRecord("never", 0, b"v")], Acks.LEADER), lambda: log.connect("never")):
         with pytest.raises(UnknownTopic):
             await call()

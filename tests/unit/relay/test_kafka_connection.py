@@ -4,14 +4,12 @@ import asyncio
 from contextlib import asynccontextmanager
 from random import Random
 
-import pytest
 from support.flaky import Faults, Flaky
 from support.inline import InlineEmbedded
 from support.peers import settle, standing
 
 from forebay.actors.relay.kafka_connection import COMMIT_INTERVAL, FETCH_WAIT, KafkaConnection
 from forebay.actors.relay.messages import BrokerGone, Missed, Progress, Pull, Pulled
-from forebay.backends.errors import UnknownPartition, UnknownTopic
 from forebay.backends.ports import Acks, Extent, NewRecord, TopicSpec
 from forebay.scenarios.loop import run, running_loop
 
@@ -21,7 +19,6 @@ class Log(Flaky):
 
     def __init__(self, port):
         super().__init__(port, Faults(Random(1)))
-        self.unaware = {}  # what the brokers do not know yet: by call, the port's answer
         self.commits = []
         self.fetches = 0
         self.fetching = 0
@@ -30,13 +27,8 @@ class Log(Flaky):
         self.opened = 0
         self.passes = 0  # of the loop that opening a connection takes
 
-    def look_up(self, what):
-        if what in self.unaware:
-            raise self.unaware[what]
-
     async def connect(self, topic):
         await self.faults.before("connect")
-        self.look_up("connect")
         for _ in range(self.passes):
             await asyncio.sleep(0)
         connection = Connection(await self.port.connect(topic), self)
@@ -55,7 +47,6 @@ class Connection(Flaky):
         self.log.fetching += 1
         try:
             await self.faults.before("fetch")
-            self.log.look_up("fetch")
             if self.log.stuck:
                 await asyncio.sleep(wait)
                 return {}
@@ -65,12 +56,10 @@ class Connection(Flaky):
 
     async def extents(self):
         await self.faults.before("extents")
-        self.log.look_up("extents")
         return await self.port.extents()
 
     async def commit(self, offsets):
         await self.faults.before("commit")
-        self.log.look_up("commit")
         self.log.commits.append(dict(offsets))
 
     async def close(self):
@@ -289,63 +278,6 @@ def test_a_short_outage_of_the_probe_is_the_clients_business():
             await asyncio.sleep(8)
             stand.log.faults.down = False
             await asyncio.sleep(60)
-            assert stand.failures() == []
-
-    run(main)
-
-
-UNAWARE = (UnknownTopic("jobs"), UnknownPartition("jobs", 0, 0))
-
-
-@pytest.mark.parametrize("answer", UNAWARE, ids=["topic", "partition"])
-@pytest.mark.parametrize("call", ["connect", "fetch"])
-def test_a_broker_that_has_just_started_and_knows_no_topic_yet_is_broker_gone(call, answer):
-    async def main():
-        async with connected() as stand:
-            stand.log.unaware = {call: answer}
-            if call == "connect":
-                stand.runtime.inject("/subject", BrokerGone("start again"))
-            pull(stand, 0)
-            await asyncio.sleep(600)
-            (why,) = {(type(e), str(e)) for e in stand.failures() if "again" not in str(e)}
-            assert why[0] is BrokerGone
-            assert str(answer) in why[1]
-            assert "check that it was not deleted" in why[1]
-            stand.log.unaware = {}
-            await asyncio.sleep(60)
-            ends = len(stand.failures())
-            await append(stand, 1)
-            pull(stand, 0)
-            assert isinstance(await stand.told["a"].get(), Pulled)
-            assert len(stand.failures()) == ends
-
-    run(main)
-
-
-@pytest.mark.parametrize("answer", UNAWARE, ids=["topic", "partition"])
-def test_a_probe_that_finds_no_topic_for_a_moment_is_the_clients_business_and_for_long_is_broker_gone(answer):
-    async def main():
-        async with connected() as stand:
-            stand.log.unaware = {"extents": answer}
-            await asyncio.sleep(8)
-            assert stand.failures() == []
-            await asyncio.sleep(4)
-            assert isinstance(stand.failures()[0], BrokerGone)
-
-    run(main)
-
-
-@pytest.mark.parametrize("answer", UNAWARE, ids=["topic", "partition"])
-def test_a_commit_to_a_broker_that_knows_no_topic_yet_is_made_up_for(answer):
-    async def main():
-        async with connected() as stand:
-            stand.subject.tell(Progress(0, 7))
-            stand.log.unaware = {"commit": answer}
-            await asyncio.sleep(COMMIT_INTERVAL + 0.1)
-            stand.log.unaware = {}
-            stand.subject.tell(Progress(1, 1))
-            await asyncio.sleep(COMMIT_INTERVAL)
-            assert stand.log.commits == [{0: 7, 1: 1}]
             assert stand.failures() == []
 
     run(main)
