@@ -365,6 +365,7 @@ class JobView:
     partition: int = 0
     offset: int = 0
     headers: Headers = field(default=(), repr=False)
+    dedup: str | None = None
 
 
 class Queue(Protocol):
@@ -487,10 +488,7 @@ class Queue(Protocol):
         """How many jobs are in which state."""
 
     async def browse(self, topic: str, state: JobState, limit: int, after: str = "") -> Sequence[JobView]:
-        """Jobs in one state, by id, from the first id greater than `after`.
-
-        A parked record's id is its place in the log, `<topic>/<partition>/<offset>`.
-        """
+        """Jobs in one state, by id, from the first greater than `after`; a parked record's is `<topic>/<partition>/<offset>`."""
 
     async def find(self, topic: str, ids: Sequence[str]) -> Sequence[JobView]:
         """The jobs and parked records with these ids, whatever their state, in that order; what is not there is left out."""

@@ -111,9 +111,9 @@ class Repairs:
 
 
 def _again(view: JobView) -> NewRecord:
-    """The record that brings a job again, in the lane where it does not wait for a backlog. It has no dedup id: a person
-    asked for this run.
+    """The record that brings a job again, in the lane where it does not wait for a backlog. It has the dedup id, as others
+    that are posted meanwhile would do the same work again.
     """
-    post = JobPost(type=view.type, args=view.args)
+    post = JobPost(type=view.type, args=view.args, dedup=view.dedup)
     value, headers = encode(post, id_=view.id, enqueued_at=view.enqueued_at, headers=view.headers)
     return NewRecord(retry_topic(view.topic), log_place(view.topic, view.partition)[1], value, headers=headers)

@@ -103,6 +103,7 @@ def _view(topic: str, id_: bytes, text: bytes, packed: bytes) -> JobView:
         partition=record.partition,
         offset=record.offset,
         headers=body.headers,
+        dedup=record.dedup,
     )
 
 

@@ -23,6 +23,7 @@ class JobRecord:
     partition: int
     offset: int
     attempt: int
+    dedup: str | None
     error: str
 
     @property
@@ -36,6 +37,10 @@ def read_record(text: bytes) -> JobRecord:
     """Return a record of the hash `states`."""
     *fields, strings = text.split(b" ", _NUMBERS + _STRINGS)
     state, ready_at, _, follows, partition, offset, _, attempt, *_ = map(int, fields)
-    *_, size = map(int, fields)
-    error = strings[len(strings) - size :].decode(errors="replace")
-    return JobRecord(STATES[state], ready_at, bool(follows), partition, offset, attempt, error)
+    *_, of_dedup, of_error = map(int, fields)
+    rest, error = strings[: len(strings) - of_error], strings[len(strings) - of_error :]
+    marked = rest[len(rest) - of_dedup :].decode()
+    dedup = marked.removeprefix("=") if marked else None
+    return JobRecord(
+        STATES[state], ready_at, bool(follows), partition, offset, attempt, dedup, error.decode(errors="replace")
+    )

@@ -20,7 +20,7 @@ def counts(connection: sqlite3.Connection, topic: str) -> Counts:
 
 _JOB = (
     "SELECT id, type, state, attempt, args, error, enqueued_at, partition, offset, headers, "
-    "CASE WHEN state IN (1, 2) AND follows = 0 THEN ready_at END FROM jobs WHERE topic = ? "
+    "CASE WHEN state IN (1, 2) AND follows = 0 THEN ready_at END, dedup FROM jobs WHERE topic = ? "
 )
 _PARKED = "SELECT id, error, value, parked_at, partition, offset, headers FROM parked WHERE topic = ? "
 _BY_NUMBER = {number: state for state, number in STATES.items()}
@@ -51,7 +51,7 @@ def _find(connection: sqlite3.Connection, topic: str, id_: str) -> JobView | Non
 
 
 def _job_view(topic: str, row: tuple[Any, ...]) -> JobView:
-    id_, type_, state, attempt, args, error, enqueued_at, partition, offset, headers, due = row
+    id_, type_, state, attempt, args, error, enqueued_at, partition, offset, headers, due, dedup = row
     return JobView(
         topic=topic,
         id=id_,
@@ -65,6 +65,7 @@ def _job_view(topic: str, row: tuple[Any, ...]) -> JobView:
         partition=partition,
         offset=offset,
         headers=unpack(headers),
+        dedup=dedup,
     )
 
 

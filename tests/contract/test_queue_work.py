@@ -435,6 +435,21 @@ async def test_headers_are_shown(term):
     assert pending.headers == headers
 
 
+async def test_the_dedup_id_is_shown_in_flight_and_dead_too(term):
+    await term.write(job("a", dedup="=d é"), job("b"), job("c", dedup=""))
+    expected = {"a": "=d é", "b": None, "c": ""}
+
+    async def shown():
+        return {view.id: view.dedup for view in await term.queue.find("jobs", ["a", "b", "c"])}
+
+    assert await shown() == expected
+    claims = await term.queue.claim("jobs", Lease("worker", 1, 30), 9)
+    assert await shown() == expected
+    await term.queue.end("jobs", "worker", [Dead(c.id, c.epoch, "an error with = and é") for c in claims])
+    assert await shown() == expected
+    assert {v.id: v.error for v in await term.queue.find("jobs", ["a"])} == {"a": "an error with = and é"}
+
+
 async def test_browse_goes_on_after_an_id(term):
     await term.write(*(job(i) for i in ("c", "a", "d", "b")))
     browse = term.queue.browse
