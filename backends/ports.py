@@ -488,7 +488,7 @@ class Queue(Protocol):
         """How many jobs are in which state."""
 
     async def browse(self, topic: str, state: JobState, limit: int, after: str = "") -> Sequence[JobView]:
-        """Jobs in one state, by id, from the first greater than `after`; a parked record's is `<topic>/<partition>/<offset>`."""
+        """Jobs in one state, by id, those greater than `after`; a parked record's is `<topic>/<partition>/<offset>`."""
 
     async def find(self, topic: str, ids: Sequence[str]) -> Sequence[JobView]:
         """The jobs and parked records with these ids, whatever their state, in that order; what is not there is left out."""
