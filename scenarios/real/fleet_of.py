@@ -15,6 +15,7 @@ from forebay.scenarios.real.monitor_lines import Taken
 from forebay.scenarios.real.redis_place import RedisPlace
 from forebay.scenarios.real.site import Site
 from forebay.scenarios.replay.schema import Scenario
+from forebay.scenarios.servers.ports import HOST
 
 HANDLERS: Final = "forebay.scenarios.real.handlers"
 _OWN: Final = ("data", "log", "coordination", "queues")
@@ -43,10 +44,16 @@ def fleet_of(scenario: Scenario, site: Site, folder: Path, downstream: Path) -> 
         folder,
         services,
         settings_of(scenario.topology),
-        {host: {} for host in scenario.hosts},
+        {host: _own_way(site, host) for host in scenario.hosts},
         environ={"DOWNSTREAM": str(downstream)},
         options=["--verbose"],  # checks and sightings need first starts and orderly ends too
     )
+
+
+def _own_way(site: Site, host: str) -> Mapping[str, Any]:
+    """The host's own way to the brokers, if it has one."""
+    brokers = ",".join(f"{HOST}:{way.port}" for way in site.kafka_ways.get(host, ()))
+    return {"log": {"url": f"kafka://{brokers}"}} if brokers else {}
 
 
 def settings_of(config: Config) -> Mapping[str, Any]:

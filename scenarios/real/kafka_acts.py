@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from forebay.scenarios.real.scene import RealScene
-from forebay.scenarios.servers import KafkaBroker
+from forebay.scenarios.servers import KafkaBroker, Proxy
 
 Args = Mapping[str, Any]
 
@@ -88,3 +88,33 @@ async def stop_brokers(scene: RealScene, _: Args) -> bool:
 async def start_brokers(scene: RealScene, _: Args) -> None:
     """With their data."""
     await _start(_all(scene))
+
+
+def cut_kafka(scene: RealScene, args: Args) -> None:
+    """Silence: nothing gets through, and connections stay open."""
+    for way in scene.site.kafka_ways[args["host"]]:
+        way.freeze()
+
+
+def mend_kafka(scene: RealScene, args: Args) -> None:
+    """Open connections go on."""
+    for way in scene.site.kafka_ways[args["host"]]:
+        way.heal()
+
+
+def slow_kafka(scene: RealScene, args: Args) -> bool:
+    """One way, for every member."""
+    for way in _ways(scene):
+        way.delay = args["by"]
+    return bool(args["by"])
+
+
+def quicken_kafka(scene: RealScene, _: Args) -> None:
+    """As it is without a fault."""
+    for way in _ways(scene):
+        way.delay = 0.0
+
+
+def _ways(scene: RealScene) -> Iterator[Proxy]:
+    for ways in scene.site.kafka_ways.values():
+        yield from ways

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -33,6 +33,7 @@ from forebay.scenarios.replay.handling import payload
 from forebay.scenarios.replay.plan import Stroke
 from forebay.scenarios.replay.schema import Scenario
 from forebay.scenarios.replay.workload import Job
+from forebay.scenarios.servers import Proxy
 
 FOLLOW: Final = 0.05
 """Seconds between two looks at the members' logs: within that a fault learns of the event that it waits for."""
@@ -145,10 +146,10 @@ class RealStage:
         Raises `ServerFailed`, `MemberFailed`.
         """
         site, fleet = self._scene.site, self._fleet
-        for ways in fleet.ways.values():
-            for way in (ways.consul, *ways.redis.values()):
-                way.heal()
-                way.delay = 0.0
+        for way in self._ways():
+            way.heal()
+            way.delay = 0.0
+            way.losses.left = 0
         for node in site.kafka:
             await node.launch()
         await site.consul.start()
@@ -160,6 +161,12 @@ class RealStage:
             if not member.alive:
                 await member.start()
         self._say(f"{self.now():6.1f} s  healed")
+
+    def _ways(self) -> Iterator[Proxy]:
+        for ways in self._fleet.ways.values():
+            yield from (ways.consul, *ways.redis.values())
+        for brokers in self._scene.site.kafka_ways.values():
+            yield from brokers
 
     # --- what is seen
 

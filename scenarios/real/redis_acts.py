@@ -7,7 +7,7 @@ from typing import Any
 
 from forebay.scenarios.real.redis_place import RedisPlace
 from forebay.scenarios.real.scene import RealScene
-from forebay.scenarios.servers import Proxy
+from forebay.scenarios.servers import Losses, Proxy
 
 Args = Mapping[str, Any]
 
@@ -83,3 +83,11 @@ def quicken_redis(scene: RealScene, args: Args) -> None:
     """As it is without a fault."""
     for way in _ways(scene, args):
         way.delay = 0.0
+
+
+def drop_replies(scene: RealScene, args: Args) -> bool:
+    """Of all members together; each is then waited for in vain on its connection."""
+    losses = Losses(args["replies"])
+    for way in _ways(scene, args):
+        way.losses = losses
+    return bool(args["replies"])

@@ -19,6 +19,8 @@ from forebay.scenarios.servers import Proxy, RedisServer, ServerFailed
 
 NOWHERE: Final = 9
 """A port that nobody listens on: where members are led while no Redis is there, or nobody watches it yet."""
+BACKLOG: Final = 16 * 1024
+"""Bytes of the newest writes that are kept for a replica, the least that Redis takes: the usual megabyte counts as used."""
 SEEN: Final = 10.0
 LOOK: Final = 0.01
 
@@ -104,11 +106,12 @@ class RedisPlace:
 
         A server needs two megabytes and more for itself and its clients, and what is free of the limit is counted by its
         share of the whole: so what it needs now must fit into the part that a relay uses, beside the data's. The scripts,
-        which members load when they first need them, belong to that.
+        which members load when they first need them, belong to that; what is kept for a replica is made small.
         """
         if self.server.process is None:
             return False
         async with self.server.client() as client:
+            await client.config_set("repl-backlog-size", BACKLOG)
             for script in SCRIPTS:
                 await client.script_load(script.text)
             data = [await client.memory_usage(key, samples=0) or 0 async for key in client.scan_iter()]

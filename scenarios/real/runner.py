@@ -14,7 +14,7 @@ from forebay.actors.events import Event
 from forebay.backends.errors import BackendError
 from forebay.scenarios.fleet import MemberFailed
 from forebay.scenarios.real.real_stage import RealStage
-from forebay.scenarios.real.site import Say, Site, brokers_for, throw_away
+from forebay.scenarios.real.site import Say, Site, throw_away
 from forebay.scenarios.replay.play import Play
 from forebay.scenarios.replay.schema import Scenario
 from forebay.scenarios.replay.told import Told
@@ -38,12 +38,15 @@ def run_real(scenario: Scenario, seed: int, say: Say) -> Told:
 
 
 async def _on_its_own(scenario: Scenario, seed: int, folder: Path, say: Say) -> Told:
-    async with throw_away(folder / "servers", brokers_for(scenario), say) as site:
+    async with throw_away(folder / "servers", scenario, say) as site:
         return await play_real(scenario, seed, site, folder, say)
 
 
 async def play_real(scenario: Scenario, seed: int, site: Site, folder: Path, say: Say = lambda _: None) -> Told:
-    """Run it once on servers that are there and healthy; `folder` gets the members' logs and journals."""
+    """Run it once on servers that are there and healthy; `folder` gets the members' logs and journals.
+
+    What is about the ways to the brokers needs a site that was made for the scenario.
+    """
     streams = Streams(seed)
     stage = RealStage(scenario, site, folder, say)
     play = Play(scenario, stage, streams.stream)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from forebay.scenarios.replay.schema import Scenario
 from forebay.scenarios.servers import (
@@ -15,6 +16,7 @@ from forebay.scenarios.servers import (
     ConsulServer,
     KafkaCluster,
     Program,
+    Proxy,
     RedisServer,
     RedisServers,
     Servers,
@@ -22,6 +24,9 @@ from forebay.scenarios.servers import (
 )
 
 Say = Callable[[str], None]
+
+ON_THE_WAY: Final = frozenset({"kafka.cut", "kafka.latency"})
+"""Verbs that are about the way from a host to the brokers."""
 
 
 @frozen
@@ -31,6 +36,8 @@ class Site:
     redis: RedisServers
     consul: ConsulServer
     kafka: KafkaCluster
+    kafka_ways: Mapping[str, Sequence[Proxy]] = field(factory=dict)
+    """Of each host that has some: the proxies by which it alone reaches the brokers, one for each."""
 
     def primaries(self) -> list[tuple[RedisServer, RedisServer | None]]:
         """The Redis servers that a queue may have, each with its replica."""
@@ -52,10 +59,28 @@ def brokers_for(scenario: Scenario) -> int:
     return scenario.kafka.brokers if any(fault.do.startswith("kafka.") for fault in scenario.faults) else 1
 
 
+def guests_of(scenario: Scenario) -> tuple[str, ...]:
+    """The hosts, if one of its faults is about their ways to the brokers: only then there are proxies between."""
+    return scenario.hosts if any(fault.do in ON_THE_WAY for fault in scenario.faults) else ()
+
+
 @asynccontextmanager
-async def throw_away(folder: Path, brokers: int, say: Say) -> AsyncIterator[Site]:
-    """Servers of its own, that are killed in the end. Raises `CannotGet`, `ServerFailed`."""
-    have = programs()
-    say(f"starting Redis, Consul and {brokers} of Kafka's brokers")
-    async with Servers(folder, have, brokers=brokers) as servers:
-        yield Site(servers.redis, servers.consul, servers.kafka)
+async def throw_away(folder: Path, scenario: Scenario, say: Say) -> AsyncIterator[Site]:
+    """Servers for a scenario alone, that are killed in the end. Raises `CannotGet`, `ServerFailed`."""
+    have, brokers = programs(), brokers_for(scenario)
+    servers = Servers(folder, have, brokers=brokers)
+    async with AsyncExitStack() as stack:
+        ways = await _kafka_ways(stack, servers.kafka, guests_of(scenario))
+        say(f"starting Redis, Consul and {brokers} of Kafka's brokers")
+        await stack.enter_async_context(servers)
+        yield Site(servers.redis, servers.consul, servers.kafka, ways)
+
+
+async def _kafka_ways(stack: AsyncExitStack, kafka: KafkaCluster, guests: Iterable[str]) -> dict[str, list[Proxy]]:
+    ways: dict[str, list[Proxy]] = {}
+    for guest in guests:
+        for broker in kafka.brokers.values():
+            proxy = await stack.enter_async_context(Proxy(broker.admit(guest)))
+            broker.guests[guest] = proxy.port
+            ways.setdefault(guest, []).append(proxy)
+    return ways

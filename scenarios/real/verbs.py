@@ -31,6 +31,8 @@ REAL_VERBS: Final[Mapping[str, RealVerb]] = {
     "kafka.zone.stop": RealVerb(kafka_acts.stop_zone, kafka_acts.start_zone),
     "kafka.kill": RealVerb(kafka_acts.kill_brokers, kafka_acts.start_brokers),
     "kafka.stop": RealVerb(kafka_acts.stop_brokers, kafka_acts.start_brokers),
+    "kafka.cut": RealVerb(kafka_acts.cut_kafka, kafka_acts.mend_kafka),
+    "kafka.latency": RealVerb(kafka_acts.slow_kafka, kafka_acts.quicken_kafka),
     "consul.cut": RealVerb(consul_acts.cut_consul, consul_acts.mend_consul),
     "consul.down": RealVerb(consul_acts.down_consul, consul_acts.up_consul),
     "consul.lock.free": RealVerb(consul_acts.free_lock),
@@ -44,6 +46,7 @@ REAL_VERBS: Final[Mapping[str, RealVerb]] = {
     "redis.limit": RealVerb(redis_acts.limit_memory, redis_acts.unlimit_memory),
     "redis.cut": RealVerb(redis_acts.cut_redis, redis_acts.mend_redis),
     "redis.latency": RealVerb(redis_acts.slow_redis, redis_acts.quicken_redis),
+    "redis.replies.drop": RealVerb(redis_acts.drop_replies),
     "jobs.slow": RealVerb(host_acts.slow_downstream, host_acts.quicken_downstream),
     "jobs.fail": RealVerb(host_acts.break_downstream, host_acts.mend_downstream),
 }

@@ -125,11 +125,41 @@ class KafkaBroker(_Node):
         self.node_id = node_id
         self.brokers = brokers
         self.rack = RACKS[node_id]
+        self.guests: dict[str, int] = {}
+        """Who finds this broker at a port of their own, and which: that of a proxy in front of what `admit` returned."""
+
+    def admit(self, guest: str) -> int:
+        """Return the port of a listener for one client alone, to whom this broker names the port in `guests` as its own.
+
+        A client asks each broker where the others are; so only a port that is told it, and no one else, leads by a proxy.
+        To be called, and `guests` to be filled, before the broker starts.
+        """
+        self._state.give_ports([self._door(guest)])
+        return self._state.port(self._door(guest))
+
+    def _door(self, guest: str) -> str:
+        return f"{self.name}-for-{guest}"
 
     def properties(self) -> dict[str, object]:
         """A broker and nothing else."""
         roles = {"process.roles": "broker", "broker.rack": self.rack, "listeners": f"PLAINTEXT://{self.address}"}
-        return {**super().properties(), **roles}
+        return {**super().properties(), **roles, **self._doors()}
+
+    def _doors(self) -> dict[str, object]:
+        """A listener for each guest, which is told the proxy's port."""
+        if not self.guests:
+            return {}
+        names = [f"GUEST{number}" for number in range(len(self.guests))]
+        own = [
+            f"{name}://{HOST}:{self._state.port(self._door(guest))}" for name, guest in zip(names, self.guests, strict=True)
+        ]
+        told = [f"{name}://{HOST}:{port}" for name, port in zip(names, self.guests.values(), strict=True)]
+        return {
+            "listeners": ",".join([f"PLAINTEXT://{self.address}", *own]),
+            "advertised.listeners": ",".join([f"PLAINTEXT://{self.address}", *told]),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": ",".join(f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)),
+        }
 
     async def format(self, cluster: str) -> None:
         """By hand: for a broker Kafka's tool writes just this, and a JVM for each would double the time to start."""

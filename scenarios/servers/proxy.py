@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can cut, freeze, delay and throttle what goes through it."""
+"""A TCP proxy on loopback that can cut, freeze, delay and throttle what goes through it, and lose answers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ TICK: Final = 0.05
 _End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+class Losses:
+    """How many answers are still to be lost; several proxies may share it."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self) -> bool:
+        """Whether one more is."""
+        if self.left <= 0:
+            return False
+        self.left -= 1
+        return True
+
+
 class Proxy:
     """Connections to its own port go to `target` on 127.0.0.1, until told otherwise.
 
@@ -30,12 +44,16 @@ class Proxy:
         """Seconds that each byte takes longer. It does not narrow the way."""
         self.rate: float | None = None
         """Bytes per second and direction of each connection; None for no limit."""
+        self.losses = Losses(0)
+        """So many of the target's next answers are lost, and whatever comes after each on its connection."""
         self.accepted = 0
         """Connections so far, those refused included."""
         self._cut = False
         self._thawed = asyncio.Event()
         self._thawed.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._near: set[asyncio.StreamWriter] = set()
+        self._unanswered: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -106,6 +124,7 @@ class Proxy:
         """Carry both directions until both have ended, or until one side is lost; then the other side loses it too."""
         ends = {near[1], far[1]}
         self._writers |= ends
+        self._near.add(near[1])
         ways = [*self._carry(near[0], far[1]), *self._carry(far[0], near[1])]
         try:
             await asyncio.gather(*ways)
@@ -116,6 +135,8 @@ class Proxy:
                 end.transport.abort()
         finally:
             self._writers -= ends
+            self._near.discard(near[1])
+            self._unanswered.discard(near[1])
             for task in ways:
                 task.cancel()
 
@@ -133,9 +154,16 @@ class Proxy:
             await self._thawed.wait()
             if not chunk:
                 break
-            await self._pass(chunk, writer)
+            if not self._is_lost(writer):
+                await self._pass(chunk, writer)
         if writer.can_write_eof():
             writer.write_eof()
+
+    def _is_lost(self, writer: asyncio.StreamWriter) -> bool:
+        """Whether what arrived for an end is an answer that does not reach it."""
+        if writer in self._near and writer not in self._unanswered and self.losses.take():
+            self._unanswered.add(writer)
+        return writer in self._unanswered
 
     async def _pass(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
         """Write a chunk in pieces that the rate allows."""

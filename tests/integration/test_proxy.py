@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from forebay.scenarios.servers import Proxy
+from forebay.scenarios.servers import Losses, Proxy
 
 HOST = "127.0.0.1"
 
@@ -123,3 +123,19 @@ async def test_closing_leaves_no_task_behind():
     async with asyncio.timeout(5):
         while asyncio.all_tasks() - before:
             await asyncio.sleep(0)
+
+
+async def test_answers_that_are_lost_have_been_asked_for_and_leave_their_connections_silent():
+    async with proxied_echo() as proxy, connected(proxy) as first, connected(proxy) as second, connected(proxy) as third:
+        for end in (first, second, third):
+            assert await said_back(end, b"before") == b"before"
+        proxy.losses = Losses(2)
+        for _, writer in (first, second):
+            writer.write(b"lost")
+        assert await silent(first[0])
+        assert await silent(second[0])
+        assert proxy.losses.left == 0
+        assert await said_back(third, b"after") == b"after"
+        first[1].write(b"more")
+        assert await silent(first[0])
+        assert proxy.connections == 3

@@ -6,7 +6,7 @@ from support.sources import ROOT
 from forebay.config import ConfigError
 from forebay.scenarios.real.fits import check_fits
 from forebay.scenarios.real.fleet_of import settings_of
-from forebay.scenarios.real.site import brokers_for
+from forebay.scenarios.real.site import brokers_for, guests_of
 from forebay.scenarios.real.verbs import REAL_VERBS
 from forebay.scenarios.replay.library import library
 from forebay.scenarios.replay.reading import load_scenario
@@ -75,6 +75,13 @@ def test_brokers_that_no_fault_is_about_may_be_as_many_as_they_like(checked):
 def test_there_are_several_brokers_only_where_a_fault_is_about_them():
     named = {name: brokers_for(load_scenario(library()[name])) for name in ("worker-killed", "broker-killed", "zone-killed")}
     assert named == {"worker-killed": 1, "broker-killed": 3, "zone-killed": 6}
+
+
+def test_hosts_have_ways_of_their_own_to_the_brokers_only_where_a_fault_is_about_them():
+    named = {
+        name: guests_of(load_scenario(library()[name])) for name in ("worker-killed", "broker-killed", "log-partitioned")
+    }
+    assert named == {"worker-killed": (), "broker-killed": (), "log-partitioned": ("a", "b")}
 
 
 def test_of_the_library_only_what_the_guide_names_needs_the_simulation():
