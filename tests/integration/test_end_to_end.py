@@ -116,8 +116,8 @@ async def test_a_hard_payload_reaches_the_handler_byte_for_byte(place):
 async def test_jobs_that_differ_only_beyond_2_to_the_53_are_two_and_equal_ones_are_one(place):
     async with running(place) as (runtime, seen, _):
         url = await runtime.gate_url()
-        for id_, number in (("a", 2**53), ("b", 2**53 + 1), ("c", 2**53)):
-            body = {"type": "echo", "id": id_, "dedup": True, "delay": 1.0, "args": number}
+        for id_, number in (("a", 2**53), ("b", 2**53 + 1), ("c", 2**53)):  # of one key: in one partition, in this order
+            body = {"type": "echo", "id": id_, "key": "one", "dedup": True, "delay": 1.0, "args": number}
             await asyncio.to_thread(post, url, json.dumps(body).encode())
         await runtime.enqueue("echo", id="last", delay=1.5)
         runs = await seen.of(3)
