@@ -37,18 +37,11 @@ class Refused(Exception):
     """Nobody took the call: nothing was done."""
 
 
-class Network:
-    """The way to one service. `latency` is the most that one trip takes (seconds), drawn from `random`."""
+class Reach:
+    """Which hosts are cut off from one service."""
 
-    def __init__(self, random: Random, latency: float) -> None:
-        self._random = random
-        self._usual = latency
-        self._latency = latency
-        self._breaking = 0.0
+    def __init__(self) -> None:
         self._cut: dict[str, None] = {}
-        self.broken = 0
-
-    # --- faults
 
     def cut(self, host: str) -> None:
         """Let nothing through between the host and the service, without a word to either."""
@@ -57,6 +50,20 @@ class Network:
     def mend(self, host: str) -> None:
         """Let it through again."""
         self._cut.pop(host, None)
+
+
+class Network(Reach):
+    """The way to one service. `latency` is the most that one trip takes (seconds), drawn from `random`."""
+
+    def __init__(self, random: Random, latency: float) -> None:
+        super().__init__()
+        self._random = random
+        self._usual = latency
+        self._latency = latency
+        self._breaking = 0.0
+        self.broken = 0
+
+    # --- faults
 
     def set_latency(self, seconds: float) -> None:
         """Let a trip take up to so long from now on."""

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from forebay.backends.ports import Clock, Counts
 from forebay.backends.redis.codec import prefix
 from forebay.backends.redis.scripts import COUNTS, SCRIPTS
-from forebay.scenarios.simulation.network import NOBODY
+from forebay.scenarios.simulation.network import NOBODY, Reach
 from forebay.scenarios.simulation.redis_client import SimClient, SimConnection
 from forebay.scenarios.simulation.redis_commands import COMMANDS, Reply
 from forebay.scenarios.simulation.redis_data import Data, Refused
@@ -48,7 +48,7 @@ class RangeWritten:
     to: int
 
 
-class SimRedis:
+class SimRedis(Reach):
     """One server by name. `random` is drawn from only while there is jitter. Its time of day is the clock's.
 
     `written` are the ranges that the relays have written, in order; `refused` counts what the scripts refused, by script and
@@ -56,6 +56,7 @@ class SimRedis:
     """
 
     def __init__(self, name: str, clock: Clock, random: Random) -> None:
+        super().__init__()
         self.name = name
         self.up = True
         self.max_memory = 0
@@ -70,7 +71,6 @@ class SimRedis:
         self._counts = self._lua.compiled(COUNTS.text.encode())
         self._scripts: dict[bytes, Any] = {}
         self._connections: dict[SimConnection, bool] = {}  # whether it has subscribed
-        self._cut: dict[str, None] = {}
         self._slow: dict[str, float] = {}
         self._life = 1
         self._replies_to_drop = 0
@@ -154,14 +154,6 @@ class SimRedis:
     def drop_replies(self, count: int) -> None:
         """Let the next calls that change something take effect and remain unanswered."""
         self._replies_to_drop = count
-
-    def cut(self, host: str) -> None:
-        """Lose what is sent between this server and a host, both ways, in silence."""
-        self._cut[host] = None
-
-    def mend(self, host: str) -> None:
-        """Let messages through again."""
-        self._cut.pop(host, None)
 
     def hang_up(self, host: str) -> None:
         """Forget the connections of a host whose process has ended."""
