@@ -1,6 +1,7 @@
 """One site per adapter and test: `site` is parametrised by the module's `ADAPTERS`. Simulated ones get a virtual loop."""
 
 import pytest
+from support.relay import Term
 
 from forebay.scenarios.loop import loop_factory
 
@@ -29,3 +30,15 @@ async def site(opener, place, request):
         if reason := getattr(opened, "lacks", {}).get(request.node.originalname):
             pytest.skip(reason)
         yield opened
+
+
+@pytest.fixture
+def queue(site):
+    """The queue of the site."""
+    return site.port
+
+
+@pytest.fixture
+async def term(queue):
+    """A term that has begun in the queue."""
+    return await Term(queue).begin()

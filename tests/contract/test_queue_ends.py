@@ -13,16 +13,6 @@ ADAPTERS = QUEUES
 HEADERS = (("trace", b"\xff"),)
 
 
-@pytest.fixture
-def queue(site):
-    return site.port
-
-
-@pytest.fixture
-async def term(queue):
-    return await Term(queue).begin()
-
-
 def bad(value=b"\xffbad", headers=HEADERS):
     return lambda offset: ParkedRecord(offset, "no job", value, headers)
 

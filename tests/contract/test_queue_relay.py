@@ -22,16 +22,6 @@ from forebay.jobs.lanes import retry_mark
 ADAPTERS = QUEUES
 
 
-@pytest.fixture
-def queue(site):
-    return site.port
-
-
-@pytest.fixture
-async def term(queue):
-    return await Term(queue).begin()
-
-
 def parked(error="bad"):
     return lambda offset: ParkedRecord(offset, error, b"\x00bytes", (("h", b"1"),))
 

@@ -16,16 +16,6 @@ ADAPTERS = QUEUES
 PIECE = 65536  # offsets of one piece of Redis' bitmap
 
 
-@pytest.fixture
-def queue(site):
-    return site.port
-
-
-@pytest.fixture
-async def term(queue):
-    return await Term(queue).begin()
-
-
 def stood(offset, content=7):
     return Checkpoint(offset, content, 1_700_000_000_000 + offset)
 

@@ -14,16 +14,6 @@ ADAPTERS = QUEUES
 PIECE = 65536  # offsets of one piece of Redis' bitmap
 
 
-@pytest.fixture
-def queue(site):
-    return site.port
-
-
-@pytest.fixture
-async def term(queue):
-    return await Term(queue).begin()
-
-
 async def end(term, *ids, kind=Done, sequence=1):
     """Claim everything and end the jobs named."""
     claims = {c.id: c for c in await term.queue.claim("jobs", Lease(f"w{sequence}", sequence, 30), 1000)}

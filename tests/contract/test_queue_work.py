@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from support.adapters import QUEUES
-from support.relay import Term, job
+from support.relay import job
 
 from forebay.backends.errors import Unavailable
 from forebay.backends.ports import (
@@ -19,16 +19,6 @@ from forebay.backends.ports import (
 )
 
 ADAPTERS = QUEUES
-
-
-@pytest.fixture
-def queue(site):
-    return site.port
-
-
-@pytest.fixture
-async def term(queue):
-    return await Term(queue).begin()
 
 
 async def claim(queue, sequence=1, limit=100, worker="w", ttl=30.0):

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.planned import OFTEN, SLOW, Failing, states, waiting
 from support.puppets import puppet, recorded, running, settled, virtual
 
 from forebay import (
@@ -15,7 +16,6 @@ from forebay import (
     Intensity,
     Normal,
     Restart,
-    RestartScheduled,
     Shutdown,
     Started,
     StartFailed,
@@ -25,30 +25,6 @@ from forebay import (
 )
 from forebay.supervisors.requests import ChildStartFailed, NoSuchChild, WrongChildState
 from forebay.testing import crash, until_event, virtual_runtime
-
-OFTEN = Intensity(100, 100_000.0)
-SLOW = Backoff(50.0, 50.0)
-
-
-class Failing:
-    """A start that fails while `times` is over 0."""
-
-    def __init__(self, times=0):
-        self.times = times
-
-    def __call__(self, ctx):
-        self.times -= 1
-        if self.times >= 0:
-            raise ValueError("not yet")
-
-
-def states(runtime):
-    return {node.path: node.state.value for node in runtime.tree().walk() if node.path != "/"}
-
-
-def waiting(path):
-    return lambda event: isinstance(event, RestartScheduled) and event.path == path and event.delay > 0
-
 
 # ---------------------------------------------------------------------------------------------- start
 
