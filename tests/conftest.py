@@ -61,4 +61,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.line(str(outcome))
     if (path := config.getoption("--verification")) is not None:
         chosen = "all" if config.args_source is pytest.Config.ArgsSource.TESTPATHS else " ".join(config.args)
-        path.write_text(page(outcome, ROOT, f"{chosen}; {'full size' if effort.LONG else 'usual size'}"))
+        without = [f"without {nodeid}" for nodeid in config.getoption("deselect") or ()]
+        size = "full size" if effort.LONG else "usual size"
+        path.write_text(page(outcome, ROOT, "; ".join([chosen, *without, size])))
