@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from anyio import CapacityLimiter, to_thread
+from attrs import evolve
 from redis.exceptions import RedisError
 
 from forebay.actors.snapshot import Node, from_plain
@@ -44,7 +45,7 @@ POSTS: Final = 64
 
 
 class RealStage:
-    """A `Stage`. Use it in `async with`; the run's time counts from `begin_run`, and what came before has negative times."""
+    """A `Stage`, while `running`. The run's time counts from `begin_run`."""
 
     def __init__(self, scenario: Scenario, site: Site, folder: Path, say: Say) -> None:
         """`say` is told how it goes, a line at a time."""
@@ -89,8 +90,11 @@ class RealStage:
                 await asyncio.wait([following])
 
     def begin_run(self) -> None:
-        """Let the time of the run begin now."""
-        self._began = self._clock.wall()
+        """Let the time of the run begin now; what was seen before has negative times."""
+        before, self._began = self._began, self._clock.wall()
+        shift = (self._began - before) / 1000
+        self.seen.writes = [evolve(write, at=write.at - shift) for write in self.seen.writes]
+        self.seen.events = [(host, evolve(event, at=event.at - shift)) for host, event in self.seen.events]
 
     def now(self) -> float:
         """Seconds of the run."""

@@ -31,7 +31,9 @@ ON_THE_WAY: Final = frozenset({"kafka.cut", "kafka.latency"})
 
 @frozen
 class Site:
-    """The servers. They are healthy when a run begins, and again when it has ended; what it wrote stays there."""
+    """The servers. They are healthy when a run begins, and again when it has ended. What it wrote stays there, and after a
+    failover the first Redis and its replica have exchanged their roles.
+    """
 
     redis: RedisServers
     consul: ConsulServer

@@ -153,6 +153,12 @@ def test_what_only_the_simulation_can_do_is_refused_on_real_servers_before_anyth
     assert "starting" not in result.stderr
 
 
+def test_seeds_on_real_servers_run_one_after_the_other(forebay):
+    result = forebay("run", "tiny.yaml", "--on", "real", "--seeds", "1..3", "--jobs", "2")
+    assert result.exit_code == 2
+    assert "--jobs is of the simulation" in result.stderr
+
+
 def test_a_server_that_cannot_be_had_is_named_with_how_to_get_it(forebay, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("FOREBAY_CACHE", str(tmp_path / "cache"))

@@ -1,10 +1,13 @@
 """The report is one page that needs nothing else (issue: opens offline)."""
 
+import json
 from html.parser import HTMLParser
 
+from attrs import evolve
 from support.toy_stage import played, scenario
 
 from forebay.scenarios.replay.counts import counted
+from forebay.scenarios.replay.evidence import Evidence
 from forebay.scenarios.replay.report import report_html
 from forebay.scenarios.replay.verdict import Verdict
 
@@ -66,3 +69,18 @@ def test_it_asks_the_network_for_nothing():
     assert "<script" not in html
     assert "url(" not in html
     assert "http" not in html
+
+
+def test_a_verdict_says_what_it_was_on_and_why_real_servers_have_no_digest():
+    simulated = Verdict("toy", 0, True, (), {"accepted": 1}, "d" * 64, 1.5, (), 20.0)
+    real = evolve(simulated, on="real", digest=None)
+    assert str(simulated).splitlines()[0] == "passed  toy  seed 0  20 s of virtual time"
+    assert str(simulated).splitlines()[-1] == f"  digest {'d' * 16}"
+    assert str(real).splitlines()[0] == "passed  toy  seed 0  20 s on real servers"
+    assert str(real).splitlines()[-1] == "  no digest: real time is never twice the same"
+    told = json.loads(real.to_json())
+    assert told.keys() == json.loads(simulated.to_json()).keys()
+    assert (told["on"], told["digest"]) == ("real", None)
+    page = report_html(real, Evidence(), "", "forebay scenario run toy --on real --seed 0")
+    assert "20 s on real servers" in page
+    assert "no digest" in page
