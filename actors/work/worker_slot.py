@@ -164,8 +164,7 @@ class WorkerSlot(Actor[Assign | ReportIn | LeaseLost | Ended | TimeUp | Overdue]
         if run.cause is None:
             run.outcome = await run_handler(run.call, ctx.random, lambda: run.cause is not None)
         run.ended.set_result(None)
-        if not ctx.stopping:  # else `on_stop` has the outcome, and reads no messages
-            await ctx.ref.send(Ended(run))
+        ctx.timer("ended", 0.0, Ended(run))  # not a message: a stop that comes before it is read makes it void
 
     # --- its end
 

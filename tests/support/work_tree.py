@@ -14,6 +14,7 @@ from support.inline import InlineEmbedded
 from support.relay import Term, job
 
 from forebay.actors.events import Exited, Noted, Started
+from forebay.actors.mailbox import MailboxSpec
 from forebay.actors.process import Limits
 from forebay.actors.work.dispatcher import Dispatcher
 from forebay.actors.work.lease_keeper import LeaseKeeper
@@ -193,7 +194,7 @@ class Pool:
         children = [
             ChildSpec("lease_keeper", self._keeper, limits=Limits(shutdown=5.0, drain=True)),
             ChildSpec("slots", SupervisorSpec(Strategy.DYNAMIC, slots, **slow)),
-            ChildSpec("dispatcher", self._dispatcher),
+            ChildSpec("dispatcher", self._dispatcher, mailbox=MailboxSpec(keep=False)),
             ChildSpec("scheduler", lambda: Scheduler(routes=self.routes, pace=pace, backoff=BACKOFF)),
             ChildSpec("reaper", lambda: Reaper(routes=self.routes, pace=pace, backoff=BACKOFF)),
         ]

@@ -6,6 +6,7 @@ import sys
 import pytest
 from support.work_tree import ATTEMPTS, KEEPER, TTL, Diary, slot, working
 
+from forebay.actors.events import DeadLetter
 from forebay.actors.work.messages import Assign, LeaseLost
 from forebay.actors.work.worker_slot import CANCEL_PATIENCE
 from forebay.backends.ports import Claim, JobState
@@ -406,5 +407,33 @@ def test_a_handler_that_leaves_the_program_leaves_only_its_job():
             await shop.post("j")
             await shop.finished()
             assert (await shop.dead())["j"].error.startswith("SystemExit: bye")
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("passes", range(-3, 60))
+def test_a_stop_that_meets_the_end_of_a_handler_leaves_no_dead_letter(passes):
+    """A5: what a slot tells itself is void with it."""
+
+    async def main():
+        end = asyncio.Event()
+
+        async def handler(job):
+            await end.wait()
+
+        async with working_with(handler) as (shop, _, pool):
+            await shop.post("j")
+            await shop.claimed()
+            await asyncio.sleep(1)
+            stopping = None
+            for instant in range(-3, 60):
+                if instant == 0:
+                    stopping = asyncio.ensure_future(pool.runtime.stop())
+                if instant == passes:
+                    end.set()
+                await asyncio.sleep(0)
+            await stopping
+            assert pool.recorded("done") == 1
+            assert [event for event in pool.history() if isinstance(event, DeadLetter)] == []
 
     run_virtual(main)
