@@ -17,7 +17,7 @@ from forebay.backends.redis.connection import Connection
 from forebay.backends.wakeups import Wakeups
 
 CHANNEL: Final = "forebay:ready"
-IDLE: Final = 15.0
+IDLE: Final = 5.0
 """Seconds of silence after which the connection is probed; it is given up after as many again without an answer."""
 PAUSE: Final = 1.0
 """Seconds between attempts to subscribe."""
