@@ -137,7 +137,7 @@ def shrink(file: str, seed: int, runs: int, out: Path) -> None:
     click.echo(f"looking for: {', '.join(sorted(first.names))}", err=True)
 
     def fails(candidate: Scenario, number: int) -> bool:
-        again = bool(first.names & _run(candidate, number).verdict.names)
+        again = bool(first.names & _run(candidate, number, until=first.names).verdict.names)
         click.echo("x" if again else ".", nl=False, err=True)
         return again
 
@@ -198,10 +198,10 @@ def _run_real(path: Path, one: Scenario, seed: int) -> Told:
             raise CommandFailed(str(error)) from error
 
 
-def _run(one: Scenario, seed: int) -> Told:
+def _run(one: Scenario, seed: int, until: frozenset[str] = frozenset()) -> Told:
     with _simulation():
         from forebay.scenarios.replay.runner import run_scenario  # noqa: PLC0415 - help must not wait for it
-    return run_scenario(one, seed)
+    return run_scenario(one, seed, until=until)
 
 
 @contextmanager

@@ -290,6 +290,23 @@ def quicken_redis(scene: Scene, args: Args) -> None:
     scene.world.redis[args["queue"]].latency()
 
 
+def slow_way(scene: Scene, args: Args) -> None:
+    scene.world.redis[args["queue"]].slow(args["host"], args["by"])
+
+
+def quicken_way(scene: Scene, args: Args) -> None:
+    scene.world.redis[args["queue"]].slow(args["host"], 0.0)
+
+
+def refuse_jobs(scene: Scene, args: Args) -> bool:
+    scene.world.redis[args["queue"]].refuse_jobs(args["share"])
+    return bool(args["share"])
+
+
+def accept_jobs(scene: Scene, args: Args) -> None:
+    scene.world.redis[args["queue"]].refuse_jobs(0.0)
+
+
 def drop_replies(scene: Scene, args: Args) -> bool:
     scene.world.redis[args["queue"]].drop_replies(args["replies"])
     return bool(args["replies"])

@@ -21,7 +21,7 @@ COUNTS: Final[Mapping[str, Callable[[Evidence], int]]] = {
     "runs": lambda seen: len(seen.runs),
     "failed_runs": lambda seen: sum(run.failed for run in seen.runs),
     "terms": lambda seen: sum(isinstance(event, Noted) and event.name == "term_begins" for _, event in seen.events),
-    "refused_writes": lambda seen: seen.refusals.total(),
+    "refused_writes": lambda seen: sum(seen.refusals[why] for why in ("stale", "missing", "mismatch")),
     "restarts": lambda seen: sum(isinstance(event, Started) and event.incarnation > 1 for _, event in seen.events),
     "escalations": lambda seen: sum(isinstance(event, Escalated) for _, event in seen.events),
     "faults": lambda seen: sum(bite.bit for bite in seen.bites),

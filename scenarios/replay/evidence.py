@@ -40,7 +40,10 @@ class Run:
 
 @frozen
 class Write:
-    """A range that a relay wrote to a queue. `token` is the term's, `epoch` names the queue's memory."""
+    """A range that a relay wrote to a queue; an empty one where it moved the mark back, or planted its
+    fence (partition -1). `token` is the term's, `epoch` names
+    the queue's memory, and `spell` the time without room in which it was written (0: there was room).
+    """
 
     at: float
     host: str
@@ -50,12 +53,14 @@ class Write:
     start: int
     to: int
     epoch: str = ""
+    spell: int = 0
 
 
 @frozen
 class Moment:
     """The system at one instant. A host that is dead or paused has None for its tree. `waiting` are jobs that have not
-    ended, by topic; `lag` records that are not in the queue; `used` the share of a queue's memory limit.
+    ended, by topic; `lag` records that are not in the queue; `used` the share of a queue's memory limit; `asked` how many
+    commands and connections each host has asked queues for since the moment before.
     """
 
     at: float
@@ -63,6 +68,7 @@ class Moment:
     waiting: Mapping[str, int] = field(factory=dict)
     trees: Mapping[str, Node | None] = field(factory=dict)
     used: Mapping[str, float] = field(factory=dict)
+    asked: Mapping[str, int] = field(factory=dict)
     accepted: int = 0
     finished: int = 0
 
@@ -81,18 +87,24 @@ class Bite:
 
 @define
 class Evidence:
-    """Everything seen so far. `gone` are accepted jobs whose record the log itself lost; `ends` are ids that ended without
-    being done, and how (`dead`, `parked`); `refusals` counts what queues refused, by
-    reason (`stale`, `missing`, `mismatch`); `healed` is when the healing was over, None before.
+    """Everything seen so far.
+
+    `gone` are accepted jobs whose record the log itself lost; `again` are jobs that were posted twice; `ends` are ids that
+    ended without being done, and how (`dead`, `parked`); `settled` are finished ones that a snapshot in the log says have
+    ended, and since when; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`, `memory`);
+    `losses` are the times at which a queue lost data; `healed` is when the healing was over, None before.
     """
 
     accepted: dict[str, Accepted] = field(factory=dict)
     refused: int = 0
     unknown: set[str] = field(factory=set)
+    again: set[str] = field(factory=set)
     gone: set[str] = field(factory=set)
     runs: list[Run] = field(factory=list)
     ends: dict[str, str] = field(factory=dict)
+    settled: dict[str, float] = field(factory=dict)
     writes: list[Write] = field(factory=list)
+    losses: list[float] = field(factory=list)
     refusals: Counter[str] = field(factory=Counter)
     events: list[tuple[str, Event]] = field(factory=list)
     moments: list[Moment] = field(factory=list)

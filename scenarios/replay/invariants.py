@@ -6,6 +6,8 @@ those of the design's invariants where it has one.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Final
@@ -13,7 +15,7 @@ from typing import Final
 from forebay.actors.events import Zombie
 from forebay.actors.relay.settled_marks import SNAPSHOT_INTERVAL
 from forebay.actors.snapshot import Node, State
-from forebay.scenarios.replay.evidence import Evidence, Run
+from forebay.scenarios.replay.evidence import Bite, Evidence, Run, Write
 
 Check = Callable[[Evidence], str | None]
 
@@ -22,6 +24,35 @@ SHOWN: Final = 3
 
 SNAPSHOT_SLACK: Final = 2 * SNAPSHOT_INTERVAL
 """Seconds before a fault in which a job may have ended without a snapshot that says so: an interval, one for the write."""
+
+
+RECORDING: Final = 3.0
+"""Seconds after its end within which a run is recorded as over, if nothing hinders that."""
+
+FORGET: Final = frozenset(
+    {
+        "redis.wipe", "redis.flush", "redis.failover", "kafka.broker.kill", "kafka.zone.kill", "kafka.kill", "kafka.unclean",
+        "kafka.leader.move", "kafka.broker.stop", "kafka.zone.stop", "kafka.stop",
+    }
+)  # fmt: skip
+"""Faults that bring jobs again: they take from the queue, or cut the log."""
+
+HINDER: Final = frozenset(
+    {
+        "host.kill", "host.pause", "redis.kill", "redis.cut", "redis.latency", "redis.slow", "redis.replies.drop",
+        "redis.limit", "kafka.answers.break", "kafka.cut", "kafka.latency",
+    }
+)  # fmt: skip
+"""Faults that can keep the end of a run from being recorded."""
+
+SLOW: Final = 0.4
+"""Seconds: where messages take no longer, a lease does not lapse, and ends are recorded."""
+
+ON_THE_WAY: Final = 3
+"""Ranges of a partition that may still come when the queue has no room: of one term, of the next, and one more."""
+
+MOST_CALLS: Final = 800
+"""What a host may ask queues for between two looks, a second apart: more than a scenario of 100 jobs a second needs."""
 
 
 def nothing_lost(seen: Evidence) -> str | None:
@@ -42,17 +73,19 @@ def acks_all_kept(seen: Evidence) -> str | None:
 
 
 def one_writer(seen: Evidence) -> str | None:
-    """Once a newer term has written to a topic, no older one does: what it tries is refused.
+    """Once a newer term has planted its fence at a topic, no older one writes: what it tries is refused.
 
-    Within one memory of the queue: where coordination and queue have both forgotten, tokens begin low again.
+    Within one memory of the queue, and as long as that loses nothing: where coordination and queue have both forgotten,
+    tokens begin low again, and a failover can lose the fence.
     """
-    newest: dict[tuple[str, str], tuple[int, int]] = {}
+    newest: dict[tuple[str, str], Write] = {}
     for write in seen.writes:
         memory = write.topic, write.epoch
-        newer = newest.get(memory, write.token)
-        if write.token < newer:
-            return f"{write.host} wrote to {write.topic} at {write.at:.3f} s with the token {write.token}, after {newer}"
-        newest[memory] = write.token
+        newer = newest.get(memory, write)
+        if write.token < newer.token and not any(newer.at <= at <= write.at for at in seen.losses):
+            told = f"{write.host} wrote to {write.topic} at {write.at:.3f} s with the token {write.token}"
+            return f"{told}, after {newer.token} at {newer.at:.3f} s"
+        newest[memory] = write
     return None
 
 
@@ -104,23 +137,108 @@ def no_duplicates(seen: Evidence) -> str | None:
 
 
 def duplicates_explained(seen: Evidence) -> str | None:
-    """A job was finished again only where a fault explains it.
-
-    That is one that was in force while an earlier run went on, or that began at most two snapshot intervals after its end.
+    """A job that was posted once was finished again only where a fault explains it: one that makes the queue forget, or that
+    kept the end of a run from being recorded.
     """
     runs = _by_job(seen)
     unexplained = [
-        id_ for id_, ended in runs.items() if any(not _explained(seen, first, second) for first, second in pairwise(ended))
+        id_
+        for id_, ended in runs.items()
+        if id_ not in seen.again and any(not any(_explained(bite, *pair) for bite in seen.bites) for pair in pairwise(ended))
     ]
     return _some(unexplained, "jobs were finished again with no fault near that explains it")
 
 
-def _explained(seen: Evidence, first: Run, second: Run) -> bool:
-    """Whether a fault lies between the runs' beginning, less the slack, and the earlier end and the slack."""
+def _explained(bite: Bite, first: Run, second: Run) -> bool:
+    """Whether a fault can be why the job of the earlier run came again.
+
+    What forgets, or cuts the log, brings again what ended up to the slack before; of what else can keep an end from being
+    recorded it must be in force then. Nothing else brings a job again.
+    """
     assert first.ended is not None
     assert second.ended is not None
-    since, until = min(first.started, second.started) - SNAPSHOT_SLACK, min(second.ended, first.ended + SNAPSHOT_SLACK)
-    return any(bite.bit and bite.at <= until and (bite.until or bite.at) >= since for bite in seen.bites)
+    begun = min(first.started, second.started)
+    if bite.do in FORGET:
+        since, until = begun - SNAPSHOT_SLACK, min(second.ended, first.ended + SNAPSHOT_SLACK)
+    elif bite.do in HINDER and not _is_small(bite):
+        lasting = RECORDING if bite.until is None else 0.0  # what is over at once has its effect on the next calls
+        since, until = begun - lasting, min(second.ended, first.ended + RECORDING)
+    else:
+        return False
+    return _within(bite, since, until)
+
+
+def _is_small(bite: Bite) -> bool:
+    by = bite.args.get("by")
+    return isinstance(by, int | float) and by <= SLOW
+
+
+def marks_move_on(seen: Evidence) -> str | None:
+    """Within one memory of the queue no range is written twice; only lost data or a cut log move marks back."""
+    reached: dict[tuple[str, str, int], Write] = {}
+    for write in seen.writes:
+        place = write.topic, write.epoch, write.partition
+        last = reached.get(place)
+        if (
+            last is not None
+            and write.start < min(last.to, write.to)
+            and not any(last.at <= at <= write.at for at in seen.losses)
+        ):
+            again = f"{write.start} to {write.to} of {write.topic}/{write.partition} at {write.at:.3f} s"
+            return f"{write.host} wrote {again}, where the mark had reached {last.to} at {last.at:.3f} s"
+        reached[place] = write
+    return None
+
+
+def stops_without_room(seen: Evidence) -> str | None:
+    """While a queue has no room the relay stops: what was on its way comes, and no more.
+
+    What comes after a queue has begun to refuse single jobs does not count: what is on its way comes in pieces then.
+    """
+    pieces = min((bite.at for bite in seen.bites if bite.do == "redis.refuse" and bite.bit), default=math.inf)
+    written = Counter(
+        (write.topic, write.partition, write.spell)
+        for write in seen.writes
+        if write.spell and write.to > write.start and write.at < pieces
+    )
+    over = [f"{topic}/{partition} ({count})" for (topic, partition, _), count in written.items() if count > ON_THE_WAY]
+    return _some(over, "partitions were written to again and again while their queue had no room")
+
+
+def settled_once(seen: Evidence) -> str | None:
+    """What a snapshot in the log says has ended is not run again, whatever the queue forgets; but for a failover that took
+    the end back, a job that is in the log twice, and a host that stood still between taking a job and running it.
+    """
+    again = [
+        run.id
+        for run in seen.runs
+        if run.started > seen.settled.get(run.id, run.started) + RECORDING
+        and run.id not in seen.again
+        and not _taken_back(seen, run)
+    ]
+    return _some(again, "jobs ran though a snapshot says that they had ended")
+
+
+def _taken_back(seen: Evidence, run: Run) -> bool:
+    """Whether a fault lets a job run that had ended: see `settled_once`."""
+    posted, settled = seen.accepted[run.id].at, seen.settled[run.id]
+    windows = {
+        "redis.failover": (settled - SNAPSHOT_SLACK, run.started),
+        "host.pause": (run.started - RECORDING, run.started),
+        "kafka.answers.break": (posted - RECORDING, posted + RECORDING),
+    }
+    return any(_within(bite, *windows[bite.do]) for bite in seen.bites if bite.do in windows)
+
+
+def _within(bite: Bite, since: float, until: float) -> bool:
+    return bite.bit and bite.at <= until and (bite.until or bite.at) >= since
+
+
+def calls_bounded(seen: Evidence) -> str | None:
+    """No host asks queues for more than so many commands and connections a second, also while they are down."""
+    asked = seen.moments[-1].asked if seen.moments else {}
+    over = [f"{host} ({count})" for host, count in asked.items() if count > MOST_CALLS]
+    return _some(over, "hosts hammer at a queue")
 
 
 def _by_job(seen: Evidence) -> dict[str, list[Run]]:
@@ -157,5 +275,9 @@ CHECKS: Final[Mapping[str, Check]] = {
     "no-zombie": no_zombie,
     "no-duplicates": no_duplicates,
     "duplicates-explained": duplicates_explained,
+    "marks-move-on": marks_move_on,
+    "settled-once": settled_once,
+    "stops-without-room": stops_without_room,
+    "calls-bounded": calls_bounded,
 }
 """Every check that a scenario can name."""

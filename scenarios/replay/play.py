@@ -36,10 +36,19 @@ REACTION: Final = 0.01
 """Seconds within which an event is noticed that a fault waits for."""
 
 
-class Play:
-    """One run. `always` and `eventually` know afterwards what held."""
+class _Enough(Exception):
+    """What was looked for has been seen."""
 
-    def __init__(self, scenario: Scenario, stage: Stage, draws: Draws) -> None:
+
+class Play:
+    """One run. `always` and `eventually` know afterwards what held.
+
+    `until` names checks (`group name`, as `Verdict.names` has them): the run ends when one of them that is to hold always
+    does not. Nobody who looks for it need see the rest.
+    """
+
+    def __init__(self, scenario: Scenario, stage: Stage, draws: Draws, until: frozenset[str] = frozenset()) -> None:
+        self._until = until
         self.always = Always(scenario.invariants.always)
         self.eventually = Eventually(scenario.invariants.eventually)
         self._scenario = scenario
@@ -50,6 +59,12 @@ class Play:
 
     async def run(self) -> list[Broken]:
         """Play it to the end; return everything that did not hold."""
+        try:
+            return await self._run()
+        except _Enough:
+            return self.always.broken
+
+    async def _run(self) -> list[Broken]:
         self._began = asyncio.get_running_loop().time()
         posting = asyncio.create_task(self._post(), name="posts")
         faults = self._faults.tasks(self._began)
@@ -79,6 +94,8 @@ class Play:
             seen = self._stage.seen
             seen.moments.append(evolve(await self._stage.look(), at=self._now()))
             self.always.look(seen)
+            if any(f"always {one.name}" in self._until for one in self.always.broken):
+                raise _Enough
             if steady and self.eventually.look(seen) and seen.now - (self.eventually.since or 0.0) >= STEADY:
                 return
 

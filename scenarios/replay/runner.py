@@ -23,14 +23,15 @@ BROKE_OFF = (Stuck, Fenced, ActorError, BackendError)
 """What ends a run before its time: a failure too, with its own name."""
 
 
-def run_scenario(scenario: Scenario, seed: int, replay: Tape | None = None) -> Told:
-    """Run it on the simulation, once. With `replay` the draws are those of the tape.
+def run_scenario(scenario: Scenario, seed: int, replay: Tape | None = None, *, until: frozenset[str] = frozenset()) -> Told:
+    """Run it on the simulation, once. With `replay` the draws are those of the tape. With `until` it ends as
+    soon as one of these checks fails; see `Play`.
 
     The same scenario, seed and code give the same digest in every process. Raises `Misaligned`, after the run, for the tape
     of another one.
     """
     streams = Streams(seed, replay=replay, strict=False)
-    one = _One(scenario)
+    one = _One(scenario, until)
     horizon = 2 * (scenario.phases.chaos + scenario.phases.converge) + HOUR
     try:
         broken = run(one.main, seed=streams, explore=True, horizon=horizon)
@@ -61,7 +62,8 @@ def _check_aligned(tape: Tape, drawn: Tape) -> None:
 
 
 class _One:
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, until: frozenset[str]) -> None:
+        self._until = until
         self._scenario = scenario
         self._stage: SimStage | None = None
         self._play: Play | None = None
@@ -69,7 +71,7 @@ class _One:
 
     async def main(self) -> list[Broken]:
         stage = self._stage = SimStage(self._scenario)
-        play = self._play = Play(self._scenario, stage, running_loop().streams.stream)
+        play = self._play = Play(self._scenario, stage, running_loop().streams.stream, self._until)
         async with stage.world:
             stage.begin_run()
             try:

@@ -42,7 +42,8 @@ class Post:
     """Jobs that are posted: `count` of them, the first at `at`, the last at most `over` later, at drawn instants.
 
     `takes` is how long a handler runs, drawn for each run; `fails` the share of runs that raise an error; `poison` the
-    share of jobs whose every run does. `size` is the length of a job's payload. `host` is who takes the posts; none named,
+    share of jobs whose every run does; `again` the share of jobs that are posted twice, as by a client that got no answer.
+    `size` is the length of a job's payload. `host` is who takes the posts; none named,
     each job goes to one of those that run.
     """
 
@@ -55,6 +56,7 @@ class Post:
     takes: Amount[float] = setting(drawn(duration(0, HOUR)), default=Fixed(0.01))
     fails: Amount[float] = setting(drawn(share()), default=Fixed(0.0))
     poison: float = setting(share(), default=0.0)
+    again: float = setting(share(), default=0.0)
     size: Amount[int] = setting(drawn(size(0, 2**20)), default=Fixed(64))
 
 

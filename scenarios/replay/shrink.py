@@ -1,9 +1,10 @@
 """A failing scenario made as small as it goes: the few faults that matter, short and round.
 
 First everything that the seed drew is written out (`plan.pinned`), so that what is taken away shifts nothing else. Then, in
-this order and again until nothing helps: faults are dropped (halves first, as delta debugging does: Zeller and Hildebrandt,
-"Simplifying and Isolating Failure-Inducing Input", 2002), the workload is cut down, phases and durations are shortened,
-shares of failing jobs are set to nothing, times are rounded. A step stays if the same promise is still broken.
+this order and again until nothing helps: the time to recover is cut down, which makes every later try cheap; faults are
+dropped (halves first, as delta debugging does: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input",
+2002), the workload is cut down, phases and durations are shortened, shares of failing jobs are set to nothing, times are
+rounded. A step stays if the same promise is still broken.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from attrs import evolve, frozen
 from forebay.scenarios.replay.amounts import Fixed
 from forebay.scenarios.replay.plan import Draws, pinned
 from forebay.scenarios.replay.schema import Fault, Post, Scenario
+from forebay.scenarios.replay.writing import scenario_yaml
 
 T = TypeVar("T")
 
@@ -24,6 +26,7 @@ Fails = Callable[[Scenario, int], bool]
 
 LEAST_JOBS: Final = 10
 LEAST_PHASE: Final = 5.0
+LEAST_CONVERGE: Final = 15.0
 ROUND: Final = (10.0, 5.0, 1.0, 0.1)
 """Seconds to whose multiples times are rounded, the coarsest that still fails."""
 
@@ -59,12 +62,13 @@ class _Search:
         self.runs = 0
         self._fails = fails
         self._limit = limit
+        self._known: dict[tuple[str, int], bool] = {}
         self._others = others
 
     def round(self) -> bool:
         """Try every kind of step once until it helps no more; return whether any did."""
         before = len(self.steps)
-        for simpler in (_fewer_faults, _fewer_posts, _shorter, _calmer, _rounder):
+        for simpler in (_sooner, _fewer_faults, _fewer_posts, _shorter, _calmer, _rounder):
             while any(self.take(what, candidate) for what, candidate in simpler(self.scenario)):
                 pass
         return len(self.steps) > before
@@ -74,17 +78,31 @@ class _Search:
         if candidate == self.scenario:
             return False
         for seed in range(self.seed, self.seed + 1 + self._others):
-            if self.runs >= self._limit:
-                return False
-            self.runs += 1
-            if self._fails(candidate, seed):
+            if self._tried(candidate, seed):
                 self.scenario, self.seed = candidate, seed
                 self.steps.append(what)
                 return True
         return False
 
+    def _tried(self, candidate: Scenario, seed: int) -> bool:
+        """Whether it fails; what was tried before is not run again, and beyond the limit nothing is."""
+        key = scenario_yaml(candidate), seed
+        if key not in self._known:
+            if self.runs >= self._limit:
+                return False
+            self.runs += 1
+            self._known[key] = self._fails(candidate, seed)
+        return self._known[key]
+
 
 Steps = Iterator[tuple[str, Scenario]]
+
+
+def _sooner(scenario: Scenario) -> Steps:
+    converge = scenario.phases.converge
+    if converge > LEAST_CONVERGE:
+        half = max(LEAST_CONVERGE, converge / 2)
+        yield f"{half:g} s to recover", evolve(scenario, phases=evolve(scenario.phases, converge=half))
 
 
 def _fewer_faults(scenario: Scenario) -> Steps:

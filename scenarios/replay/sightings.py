@@ -80,6 +80,11 @@ def mark_mismatched(seen: Evidence) -> str | None:
     return _refused(seen, "mismatch")
 
 
+def memory_full(seen: Evidence) -> str | None:
+    """A queue refused a call since its memory was full."""
+    return _refused(seen, "memory")
+
+
 def _refused(seen: Evidence, why: str) -> str | None:
     return f"{seen.refusals[why]} calls" if seen.refusals[why] else None
 
@@ -140,6 +145,7 @@ SIGHTINGS: Final[Mapping[str, Sighting]] = {
     "stale-write-refused": stale_write_refused,
     "fence-missed": fence_missed,
     "mark-mismatched": mark_mismatched,
+    "memory-full": memory_full,
     "queue-away": noted("queue_away"),
     "queue-filling": noted("queue_filling"),
     "queue-restored": noted("restored"),

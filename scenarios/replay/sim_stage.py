@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from contextlib import suppress
 
 from attrs import evolve
 
-from forebay.actors.events import Event
+from forebay.actors.events import Event, Noted
+from forebay.actors.relay.snapshots import decode
 from forebay.actors.snapshot import Node
 from forebay.backends.end_records import read_end
 from forebay.backends.ports import Acks, Record
 from forebay.jobs.envelope import ID
-from forebay.jobs.lanes import ends_topic
+from forebay.jobs.lanes import ends_topic, settled_topic
 from forebay.scenarios.loop import running_loop
 from forebay.scenarios.replay.evidence import Accepted, Evidence, Moment, Write
 from forebay.scenarios.replay.handling import TYPE, Handling, payload
@@ -40,6 +42,8 @@ class SimStage:
         self._handling = Handling(self.seen, downstream)
         self._topics = [topic.name for topic in scenario.topology.topics]
         self._written: dict[str, int] = {}
+        self._asked: Counter[str] = Counter()
+        self._snapshots: dict[tuple[str, int], int] = {}
         self._posts = running_loop().streams.stream("posts")
         self.world = World(
             scenario.topology,
@@ -68,6 +72,8 @@ class SimStage:
 
     async def post(self, job: Job) -> None:
         """Post through the job's host, or one that runs."""
+        if job.id in self._handling.payloads:
+            self.seen.again.add(job.id)
         self._handling.payloads[job.id] = payload(job)
         acks = Acks(job.acks)
         door = self._door(job)
@@ -75,7 +81,7 @@ class SimStage:
         self.world.book.enter(post)
         if post.answer is Answer.ACCEPTED:
             at = post.at - self._began
-            self.seen.accepted[job.id] = Accepted(at, job.topic, post.partition, post.offset, job.acks)
+            self.seen.accepted.setdefault(job.id, Accepted(at, job.topic, post.partition, post.offset, job.acks))
         elif post.answer is Answer.UNKNOWN:
             self.seen.unknown.add(job.id)
         else:
@@ -128,6 +134,7 @@ class SimStage:
             lag={topic: self._lag(topic) for topic in self._topics},
             waiting={topic: world.counts(topic).unfinished for topic in self._topics},
             trees={name: self._tree(host) for name, host in world.hosts.items()},
+            asked=self._newly_asked(),
             used={name: redis.used_memory / redis.max_memory for name, redis in world.redis.items() if redis.max_memory},
             accepted=len(seen.accepted),
             finished=len(finished),
@@ -144,14 +151,45 @@ class SimStage:
 
     def _look_at_writes(self) -> None:
         self.seen.refusals.clear()
+        self.seen.losses.clear()
         for redis in dict.fromkeys(self.world.redis.values()):
             new = redis.written[self._written.get(redis.name, 0) :]
             self._written[redis.name] = len(redis.written)
             self.seen.writes += [
-                Write(w.at - self._began, w.host, w.topic, w.token, w.partition, w.start, w.to, w.epoch) for w in new
+                Write(w.at - self._began, w.host, w.topic, w.token, w.partition, w.start, w.to, w.epoch, w.spell)
+                for w in new
             ]
+            self.seen.losses += [at - self._began for at in redis.losses]
             for (_, why), count in redis.refused.items():
                 self.seen.refusals[why] += count
+
+    def _newly_asked(self) -> dict[str, int]:
+        now: Counter[str] = Counter()
+        for redis in dict.fromkeys(self.world.redis.values()):
+            now.update(redis.asked)
+        new, self._asked = now - self._asked, now
+        return dict(new)
+
+    def _look_at_snapshots(self, topic: str) -> None:
+        """What the log has come to say since the last look of jobs that had been accepted then."""
+        now, finished, moved = self.seen.now, self.seen.finished(), self._put_back()
+        for record in self._records(settled_topic(topic)):
+            if record.offset < self._snapshots.get((topic, record.partition), 0):
+                continue
+            self._snapshots[topic, record.partition] = record.offset + 1
+            settled = decode(record.value).settled
+            for id_, job in self.seen.accepted.items():
+                there = settled.get(job.partition) if job.topic == topic and job.at < now else None
+                if id_ not in finished or there is None or (topic, job.partition, job.offset) in moved:
+                    continue
+                if there.has_ended(job.offset):
+                    self.seen.settled.setdefault(id_, self.now())
+
+    def _put_back(self) -> set[tuple[object, ...]]:
+        """Places whose job is in the log again elsewhere: they have ended, and it has not."""
+        notes = (event for _, event in self.seen.events if isinstance(event, Noted) and event.name == "put_back")
+        places = (dict(note.fields) for note in notes)
+        return {(place["topic"], place["partition"], place["offset"]) for place in places}
 
     def _look_at_log(self) -> None:
         """Which ends the log has, and which accepted records it has not any more."""
@@ -161,6 +199,7 @@ class SimStage:
                 end = read_end(record)
                 if end is not None:
                     self.seen.ends[end.id] = end.kind
+            self._look_at_snapshots(topic)
         left = {id_: self.seen.accepted[id_] for id_ in self.seen.unended()}
         for topic in {job.topic for job in left.values()}:
             held = {(record.partition, record.offset): _id_of(record) for record in self._records(topic)}

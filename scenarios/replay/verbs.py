@@ -92,6 +92,18 @@ VERBS: Final[Mapping[str, Verb]] = {
     "redis.latency": Verb(
         "Every message takes longer.", acts.slow_redis, acts.quicken_redis, {"queue": QUEUE, "by": LONGER}
     ),
+    "redis.slow": Verb(
+        "Every message between a host and a Redis takes longer.",
+        acts.slow_way,
+        acts.quicken_way,
+        {"queue": QUEUE, "host": HOST, "by": LONGER},
+    ),
+    "redis.refuse": Verb(
+        "It answers writes of a share of the jobs with an error.",
+        acts.refuse_jobs,
+        acts.accept_jobs,
+        {"queue": QUEUE, "share": SHARE},
+    ),
     "redis.replies.drop": Verb(
         "So many calls take effect and are never answered.", acts.drop_replies, None, {"queue": QUEUE, "replies": REPLIES}
     ),

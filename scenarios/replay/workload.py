@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from forebay.scenarios.replay.plan import Draws
 from forebay.scenarios.replay.schema import Post, Scenario
@@ -39,7 +39,21 @@ def jobs_of(scenario: Scenario, draws: Draws) -> tuple[Job, ...]:
         for index, post in enumerate(scenario.workload)
         for job in _jobs(index, post, post.topic or first, draws(f"workload:{index}"))
     ]
-    return tuple(sorted(jobs, key=lambda job: (job.at, job.id)))
+    again = [
+        second
+        for index, post in enumerate(scenario.workload)
+        if post.again
+        for second in _again(post, [job for job in jobs if job.id.startswith(f"w{index}-")], draws(f"again:{index}"))
+    ]
+    return tuple(sorted(jobs + again, key=lambda job: (job.at, job.id)))
+
+
+def _again(post: Post, jobs: list[Job], random: Random) -> Iterator[Job]:
+    """The second posts: at some instant between the first and the last at which this one posts."""
+    end = post.at + post.over
+    for job in jobs:
+        if random.random() < post.again:
+            yield evolve(job, at=job.at + random.randint(0, int((end - job.at) * 1000)) / 1000)
 
 
 def _jobs(index: int, post: Post, topic: str, random: Random) -> Iterator[Job]:

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from attrs import frozen
 from redis.asyncio import Redis
 
+from forebay.actors.relay.headroom import STOP
 from forebay.backends.ports import Clock, Counts
 from forebay.backends.redis.codec import prefix
 from forebay.backends.redis.scripts import COUNTS, SCRIPTS
@@ -31,12 +32,20 @@ LATENCY: Final = 0.0005
 OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
 LONGEST_WORD: Final = 2**29
 _NAMES: Final[Mapping[bytes, str]] = {script.sha.encode(): script.name for script in SCRIPTS}
+ITEMS: Final = 13
+"""Arguments of the script `write` before the first item's id."""
+WORDS: Final = 7
+"""Arguments of each item."""
 _REFUSALS: Final = (b"stale", b"missing", b"mismatch")
 
 
 @frozen
 class RangeWritten:
-    """A range that the queue took: by whom, under which token, into which memory (`epoch`)."""
+    """A range that the queue took: by whom, under which token, into which memory (`epoch`).
+
+    A mark that was moved back is an empty one, and so is a fence that was planted (of partition -1). `spell` numbers the
+    times in which the free memory was below what stops a relay, from 1; 0: it was not.
+    """
 
     at: float
     host: str
@@ -46,13 +55,15 @@ class RangeWritten:
     partition: int
     start: int
     to: int
+    spell: int = 0
 
 
 class SimRedis(Reach):
     """One server by name. `random` is drawn from only while there is jitter. Its time of day is the clock's.
 
     `written` are the ranges that the relays have written, in order; `refused` counts what the scripts refused, by script and
-    reason (`stale`, `missing`, `mismatch`); `losses` are the times at which it lost data.
+    reason (`stale`, `missing`, `mismatch`; `memory`, of any script, for a full one); `losses` are the times at which it lost
+    data; `asked` counts by host what it was asked: commands, and connections.
     """
 
     def __init__(self, name: str, clock: Clock, random: Random) -> None:
@@ -63,6 +74,7 @@ class SimRedis(Reach):
         self.written: list[RangeWritten] = []
         self.refused: Counter[tuple[str, str]] = Counter()
         self.losses: list[float] = []
+        self.asked: Counter[str] = Counter()
         self._clock = clock
         self._random = random
         self._delay, self._jitter = LATENCY, 0.0
@@ -74,6 +86,8 @@ class SimRedis(Reach):
         self._slow: dict[str, float] = {}
         self._life = 1
         self._replies_to_drop = 0
+        self._refusing = 0.0
+        self._spell, self._filled = 0, False
         self._full = self._wrote = False
 
     def client(self, host: str) -> Callable[[str], Redis]:
@@ -155,6 +169,10 @@ class SimRedis(Reach):
         """Let the next calls that change something take effect and remain unanswered."""
         self._replies_to_drop = count
 
+    def refuse_jobs(self, share: float) -> None:
+        """Answer a write with an error if one of its jobs is of this share (0 to 1), always the same ones."""
+        self._refusing = share
+
     def hang_up(self, host: str) -> None:
         """Forget the connections of a host whose process has ended."""
         for connection in [one for one in self._connections if one.host == host]:
@@ -167,6 +185,7 @@ class SimRedis(Reach):
         self._travel(connection.host, partial(self._knocked, connection))
 
     def _knocked(self, connection: SimConnection) -> None:
+        self.asked[connection.host] += 1
         if not self.up:
             self._travel(connection.host, connection.hang_up)
             return
@@ -183,6 +202,7 @@ class SimRedis(Reach):
         self._connections.pop(connection, None)
 
     def _arrived(self, connection: SimConnection, words: Sequence[bytes]) -> None:
+        self.asked[connection.host] += 1
         if not self.up or connection.life != self._life:
             return
         reply = self._executed(connection, words)
@@ -218,6 +238,9 @@ class SimRedis(Reach):
 
     def _executed(self, connection: SimConnection, words: Sequence[bytes]) -> Reply | Refused:
         self._full = 0 < self.max_memory < self._data.used
+        filled = self.max_memory > 0 and self._data.used > self.max_memory * (1.0 - STOP)
+        self._spell += filled and not self._filled
+        self._filled = filled
         self._wrote = False
         try:
             return self._serve(connection, words)
@@ -257,9 +280,17 @@ class SimRedis(Reach):
         if script is None:
             raise Refused("NOSCRIPT No matching script. Please use EVAL.")
         keys = 3 + int(words[2])
+        name = _NAMES.get(sha, sha.decode())
+        if self._refusing and name == "write":
+            self._refuse(words[keys + ITEMS :: WORDS])
         reply = self._lua.run(script, words[3:keys], words[keys:])
-        self._note(host, _NAMES.get(sha, sha.decode()), words[3:], reply)
+        self._note(host, name, words[3:], reply)
         return reply
+
+    def _refuse(self, ids: Sequence[bytes]) -> None:
+        for id_ in ids:
+            if hashlib.sha1(id_, usedforsecurity=False).digest()[0] < self._refusing * 256:
+                raise Refused("ERR this job is refused, as the scenario says")
 
     def _call(self, words: Sequence[bytes]) -> Reply:
         """One command, from a client or a script."""
@@ -283,6 +314,7 @@ class SimRedis(Reach):
         if command is None:
             raise Refused(f"ERR unknown command '{name.decode()}': the simulated Redis has what the queue uses")
         if command.fills and self._full and not self._wrote:
+            self.refused["", "memory"] += 1
             raise Refused(OUT_OF_MEMORY)
         self._wrote = self._wrote or command.writes
         try:
@@ -301,8 +333,14 @@ class SimRedis(Reach):
             return
         if reply[0] in _REFUSALS:
             self.refused[script, reply[0].decode()] += 1
-        elif script == "write":
-            key, _, generation, index, epoch, partition, start, to, *_ = (word.decode() for word in words[:9])
+        elif script in ("write", "rewind", "plant"):
+            key, _, generation, index, epoch, partition, start, to, *_ = (
+                word.decode() for word in (*words[:8], b"", b"", b"")
+            )
+            if script == "plant":
+                epoch, partition, start = str(reply[1], "ascii"), "-1", "0"
+            to = to if script == "write" else start
             topic = key[key.index("{") + 1 : key.rindex("}")]
             at, token = asyncio.get_running_loop().time(), (int(generation), int(index))
-            self.written.append(RangeWritten(at, host, topic, token, epoch, int(partition), int(start), int(to)))
+            spell = self._spell if self._filled else 0
+            self.written.append(RangeWritten(at, host, topic, token, epoch, int(partition), int(start), int(to), spell))

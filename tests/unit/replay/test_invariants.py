@@ -23,8 +23,12 @@ def run(id_="x", started=1.0, ended=2.0, **more):
     return Run(id_, "a", 1, started, ended, **more)
 
 
-def write(token, epoch="e"):
-    return Write(1.0, "a", "jobs", token, 0, 0, 1, epoch)
+def write(token, epoch="e", start=0, to=1, **more):
+    return Write(1.0, "a", "jobs", token, 0, start, to, epoch, **more)
+
+
+def marks(*ranges):
+    return [write((1, number), start=start, to=to) for number, (start, to) in enumerate(ranges)]
 
 
 def tree(state=State.RUNNING, depth=0):
@@ -52,6 +56,12 @@ RIGHT = {
     "no-zombie": Evidence(events=[("a", noted("x"))]),
     "no-duplicates": Evidence(runs=[run(), run("y"), run(failed=True)]),
     "duplicates-explained": Evidence(runs=[run(), run(started=8.0, ended=9.0)], bites=[Bite("f", "redis.wipe", {}, 7.0)]),
+    "marks-move-on": Evidence(writes=marks((0, 5), (5, 9), (3, 3), (3, 6), (6, 6), (8, 9))),
+    "settled-once": Evidence(
+        accepted={"x": job()}, settled={"x": 5.0}, runs=[run(), run(started=5.0), run("y", started=9.0)]
+    ),
+    "stops-without-room": Evidence(writes=[write((1, 1), spell=1)] * 3 + [write((1, 1), spell=2)] + [write((1, 1))] * 9),
+    "calls-bounded": moment(asked={"a": 800}),
 }
 WRONG = {
     "nothing-lost": Evidence(accepted={"x": job()}, runs=[run(failed=True)]),
@@ -68,6 +78,10 @@ WRONG = {
         runs=[run(), run(started=30.0, ended=31.0)],
         bites=[Bite("f", "redis.wipe", {}, 29.0), Bite("g", "x", {}, 2.0, bit=False)],
     ),
+    "marks-move-on": Evidence(writes=marks((0, 5), (3, 6))),
+    "settled-once": Evidence(accepted={"x": job()}, settled={"x": 5.0}, runs=[run(), run(started=9.0)]),
+    "stops-without-room": Evidence(writes=[write((1, 1), spell=1)] * 4),
+    "calls-bounded": moment(asked={"a": 801}),
 }
 
 
@@ -85,6 +99,45 @@ def test_a_run_that_a_pause_held_up_is_explained_by_it():
     paused, again = run(started=4.0, ended=41.0), run(started=20.0, ended=21.0)
     pause = Bite("p", "host.pause", {}, 5.0, until=40.0)
     assert CHECKS["duplicates-explained"](Evidence(runs=[paused, again], bites=[pause])) is None
+
+
+def test_a_queue_that_lost_data_may_take_ranges_and_terms_again():
+    again = [write((1, 2), to=5), write((1, 1), to=5)]
+    for name in ("one-writer", "marks-move-on"):
+        assert CHECKS[name](Evidence(writes=again))
+        assert CHECKS[name](Evidence(writes=again, losses=[1.0])) is None
+
+
+@pytest.mark.parametrize(
+    ("do", "args", "explains"),
+    [
+        ("redis.slow", {"by": 2.0}, True),
+        ("redis.slow", {"by": 0.3}, False),
+        ("host.restart", {}, False),
+        ("host.kill", {}, True),
+    ],
+)
+def test_only_what_can_keep_an_end_from_being_recorded_explains_that_a_job_ran_again(do, args, explains):
+    runs, bite = [run(), run(started=5.0, ended=6.0)], Bite("f", do, args, 1.5, until=3.0)
+    assert (CHECKS["duplicates-explained"](Evidence(runs=runs, bites=[bite])) is None) is explains
+
+
+def test_a_job_that_was_posted_twice_may_run_twice():
+    assert CHECKS["duplicates-explained"](Evidence(runs=[run(), run(started=5.0, ended=6.0)], again={"x"})) is None
+
+
+@pytest.mark.parametrize(
+    ("bite", "explains"),
+    [
+        (Bite("f", "redis.failover", {}, 8.0), True),
+        (Bite("f", "host.pause", {}, 4.0, until=8.5), True),
+        (Bite("f", "host.pause", {}, 4.0, until=5.0), False),
+        (Bite("f", "redis.wipe", {}, 8.0), False),
+    ],
+)
+def test_what_a_snapshot_says_has_ended_runs_again_only_where_the_end_was_taken_back(bite, explains):
+    seen = Evidence(accepted={"x": job()}, settled={"x": 5.0}, runs=[run(), run(started=9.0)], bites=[bite])
+    assert (CHECKS["settled-once"](seen) is None) is explains
 
 
 def test_a_host_that_is_down_and_records_not_relayed_are_found():
@@ -109,6 +162,7 @@ SEEN = {
     "stale-write-refused": Evidence(refusals=Counter(stale=1)),
     "fence-missed": Evidence(refusals=Counter(missing=1)),
     "mark-mismatched": Evidence(refusals=Counter(mismatch=1)),
+    "memory-full": Evidence(refusals=Counter(memory=1)),
     "queue-filling": Evidence(events=[("a", noted("queue_filling"))]),
     "queue-away": Evidence(events=[("a", noted("queue_away"))]),
     "queue-restored": Evidence(events=[("a", noted("restored"))]),
