@@ -29,7 +29,7 @@ test: lint test-wheel  ## everything CI runs: lint, types, the wheel, all tests 
 	$(PYTEST) $(SIDE_BY_SIDE)
 
 test-long: install  ## the full-size runs too; writes docs/verification.md
-	FOREBAY_LONG=1 $(PYTEST) $(SIDE_BY_SIDE) -m "" --verification docs/verification.md
+	FOREBAY_LONG=1 $(PYTEST) $(SIDE_BY_SIDE) -m "" --verification=docs/verification.md
 
 check: lint  ## the fast part of `make test`, for use while working
 	$(PYTEST) -m "not slow and not long"
