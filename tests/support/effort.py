@@ -22,5 +22,5 @@ def load_hypothesis_profile() -> None:
     """
     unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("default", unhurried, derandomize=True)
-    settings.register_profile("long", unhurried, derandomize=False, max_examples=2000, print_blob=True)
+    settings.register_profile("long", unhurried, derandomize=False, max_examples=500, print_blob=True)
     settings.load_profile("long" if LONG else "default")
