@@ -111,6 +111,7 @@ class _Faults:
         self._stage = stage
         self._strokes = tuple(strokes)
         self._in_force: dict[int, int] = {}
+        self._begun: set[int] = set()
         self._holds: Counter[tuple[object, ...]] = Counter()
         self._acting: list[asyncio.Task[Any]] = []
         self._began = 0.0
@@ -121,7 +122,11 @@ class _Faults:
         return [asyncio.create_task(self._do(number), name=f"fault {s.id}") for number, s in enumerate(self._strokes)]
 
     async def end_all(self) -> None:
-        """Let what was begun come about, and undo everything that is in force."""
+        """Undo everything that is in force. What still comes about may wait for that: a host that stands still stops only
+        once it may go on.
+        """
+        for number in [number for number in self._in_force if number in self._begun]:
+            await self._end(number)
         if self._acting:
             await asyncio.wait(self._acting)
         _raise_first(self._acting)
@@ -138,6 +143,7 @@ class _Faults:
             self._in_force[number] = place
             self._holds[_hold(stroke)] += 1
         bit = await self._whole(self._stage.begin(stroke))
+        self._begun.add(number)
         bites[place] = evolve(bites[place], bit=bit)
         if stroke.lasts is not None:
             await asyncio.sleep(stroke.lasts)

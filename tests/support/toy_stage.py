@@ -31,7 +31,10 @@ def scenario(**more):
 
 
 class ToyStage:
-    """A job runs on the first host that is up. With `bug`, one that is accepted while a and b are both down is lost."""
+    """A job runs on the first host that is up. With `bug`, one that is accepted while a and b are both down is lost.
+
+    A host that is restarted while it is down restarts when it is up again, as one that stands still does.
+    """
 
     def __init__(self, bug=False):
         self.seen = Evidence()
@@ -55,7 +58,11 @@ class ToyStage:
             self._running.discard(job.id)
 
     async def begin(self, stroke):
+        while stroke.do == "host.restart" and stroke.args["host"] in self.down:
+            await asyncio.sleep(1)
         self.strokes.append((running_loop().time(), stroke.id, True))
+        if stroke.do == "host.restart":
+            return True
         fresh = stroke.args["host"] not in self.down
         self.down.add(stroke.args["host"])
         return fresh

@@ -16,6 +16,14 @@ def test_faults_begin_and_end_at_their_times_and_the_rest_is_undone_when_the_cha
     assert stage.seen.healed == 40.0
 
 
+def test_what_a_fault_waits_for_is_undone_when_the_chaos_is_over():
+    """A host that stands still stops only once it may go on."""
+    restart = {"id": "deploy", "do": "host.restart", "host": "a", "at": 20}
+    stage, broken = played(scenario(faults=[down("a", "a", at=15), restart]))
+    assert broken == []
+    assert [(id_, begins) for _, id_, begins in stage.strokes] == [("a", True), ("a", False), ("deploy", True)]
+
+
 def test_what_two_faults_hold_down_is_up_again_when_the_last_of_them_ends():
     stage, _ = played(scenario(faults=[down("one", "a", at="5s", lasts="10s"), down("two", "a", at="10s", lasts="10s")]))
     assert stage.strokes == [(5.0, "one", True), (10.0, "two", True), (20.0, "two", False)]
