@@ -122,6 +122,18 @@ def test_only_what_can_keep_an_end_from_being_recorded_explains_that_a_job_ran_a
     assert (CHECKS["duplicates-explained"](Evidence(runs=runs, bites=[bite])) is None) is explains
 
 
+@pytest.mark.parametrize(("offset", "wiped", "explains"), [(0, 3.0, True), (0, 1.0, False), (1, 3.0, False)])
+def test_a_job_that_was_put_back_into_the_log_has_two_records_that_a_queue_which_forgot_gets_again(offset, wiped, explains):
+    fields = (("topic", "jobs"), ("partition", 0), ("offset", offset), ("error", "refused"))
+    seen = Evidence(
+        accepted={"x": job()},
+        runs=[run(started=40.0, ended=41.0), run(started=50.0, ended=51.0)],
+        events=[("a", Noted(at=2.0, path="/w", name="put_back", fields=fields))],
+        bites=[Bite("f", "redis.wipe", {}, wiped)],
+    )
+    assert (CHECKS["duplicates-explained"](seen) is None) is explains
+
+
 def test_a_job_that_was_posted_twice_may_run_twice():
     assert CHECKS["duplicates-explained"](Evidence(runs=[run(), run(started=5.0, ended=6.0)], again={"x"})) is None
 
