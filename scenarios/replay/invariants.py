@@ -151,11 +151,14 @@ def duplicates_explained(seen: Evidence) -> str | None:
 
 
 def _has_two_records(seen: Evidence, id_: str) -> bool:
-    """Whether the job was put back into the log and the queue forgot after that: then both records bring it, at any time."""
+    """Whether the job was put back into the log and the queue forgot after that: then both records bring it, at any time.
+
+    A job whose post had no answer may be any of those that were put back.
+    """
     accepted = seen.accepted.get(id_)
-    if accepted is None:
-        return False
-    place = {"topic": accepted.topic, "partition": accepted.partition, "offset": accepted.offset}
+    place: dict[str, object] = {}
+    if accepted is not None:
+        place = {"topic": accepted.topic, "partition": accepted.partition, "offset": accepted.offset}
     put_back = [
         event.at
         for _, event in seen.events

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from attrs import evolve
 
 from forebay.actors.events import Exited, Noted, Started, Zombie
 from forebay.actors.exits import Failed
@@ -132,6 +133,8 @@ def test_a_job_that_was_put_back_into_the_log_has_two_records_that_a_queue_which
         bites=[Bite("f", "redis.wipe", {}, wiped)],
     )
     assert (CHECKS["duplicates-explained"](seen) is None) is explains
+    without_answer = evolve(seen, accepted={}, unknown={"x"})
+    assert (CHECKS["duplicates-explained"](without_answer) is None) is (wiped == 3.0)
 
 
 def test_a_job_that_was_posted_twice_may_run_twice():
