@@ -27,6 +27,7 @@ TOPIC = "poisoned"
 PARTITIONS = 4
 POISON = Poison(b'{"type": "work", "args": ', PARTITIONS)
 REFUSED = 20
+REPAIRED = 1_000
 LASTS = 600.0 if LONG else SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -67,12 +68,12 @@ async def test_jobs_in_error_hold_nobody_up_and_come_to_an_end(fleet, redis, rec
     await eventually(lambda: are_parked(member, len(places)))
     view = await member.ask(f"/jobs?{urlencode({'topic': TOPIC, 'state': 'parked', 'limit': 1})}")
     assert "job document" in view["jobs"][0]["error"]
-    await to_thread.run_sync(repair, member, places)
-    await eventually(lambda: have_run(fleet, places | refused), 60)
-    record_figure(
-        "poisoned records parked, repaired and run", len(places), f"and {len(refused)} jobs that Redis had refused"
-    )
-    assert (await member.ask("/counts"))[TOPIC]["parked"] == 0
+    repaired = set(sorted(places)[:REPAIRED])
+    await to_thread.run_sync(repair, member, repaired)
+    await eventually(lambda: have_run(fleet, repaired | refused), 60)
+    told = f"of {len(places)} that were parked, and {len(refused)} jobs that Redis had refused"
+    record_figure("poisoned records repaired and run", len(repaired), told)
+    assert (await member.ask("/counts"))[TOPIC]["parked"] == len(places - repaired)
 
 
 async def spoil(server):
