@@ -151,20 +151,22 @@ def duplicates_explained(seen: Evidence) -> str | None:
 
 
 def _has_two_records(seen: Evidence, id_: str) -> bool:
-    """Whether the job was put back into the log and the queue forgot after that: then both records bring it, at any time.
+    """Whether the job was put back into the log and the queue forgot after that: then both records bring it, at any time."""
+    detours = _detours(seen, id_)
+    return any(bite.do in FORGET and bite.bit and bite.at >= at for bite in seen.bites for at in detours)
 
-    A job whose post had no answer may be any of those that were put back.
-    """
+
+def _detours(seen: Evidence, id_: str) -> list[float]:
+    """When the job was put back into the log; one whose post had no answer may be any of those that were."""
     accepted = seen.accepted.get(id_)
     place: dict[str, object] = {}
     if accepted is not None:
         place = {"topic": accepted.topic, "partition": accepted.partition, "offset": accepted.offset}
-    put_back = [
+    return [
         event.at
         for _, event in seen.events
         if isinstance(event, Noted) and event.name == "put_back" and place.items() <= dict(event.fields).items()
     ]
-    return any(bite.do in FORGET and bite.bit and bite.at >= at for bite in seen.bites for at in put_back)
 
 
 def _explained(bite: Bite, first: Run, second: Run) -> bool:
@@ -225,7 +227,8 @@ def stops_without_room(seen: Evidence) -> str | None:
 
 def settled_once(seen: Evidence) -> str | None:
     """What a snapshot in the log says has ended is not run again, whatever the queue forgets; but for a failover that took
-    the end back, a job that is in the log twice, and a host that stood still between taking a job and running it.
+    the end back, a job that is in the log twice (posted again, or put back), and a host that stood still between taking a
+    job and running it.
     """
     again = [
         run.id
@@ -233,6 +236,7 @@ def settled_once(seen: Evidence) -> str | None:
         if run.started > seen.settled.get(run.id, run.started) + RECORDING
         and run.id not in seen.again
         and not _taken_back(seen, run)
+        and not any(at <= run.started for at in _detours(seen, run.id))
     ]
     return _some(again, "jobs ran though a snapshot says that they had ended")
 
