@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from forebay.actors.events import Subscription
+from forebay.actors.snapshot import State
 from forebay.backends.clock import SystemClock
 from forebay.config import Config, from_mapping
 from forebay.jobs import new_ulid
@@ -111,10 +112,11 @@ class _Play:
         url = await self.runtime.gate_url()
         assert url is not None
         stop = threading.Event()
+        before = await self.gauge.read()  # an earlier demo's, if the folder is one
         async with self.runtime.events.subscribe(10_000) as subscription, anyio.create_task_group() as group:
             try:
                 group.start_soon(self._post, url, posted, stop)
-                await self._watch(view, subscription)
+                await self._watch(view, subscription, before)
             finally:
                 stop.set()
 
@@ -127,29 +129,34 @@ class _Play:
                 group.start_soon(to_thread.run_sync, post_share, url, posted, jobs[n::APPS], Random(now + n), stop)
         self.posting = False
 
-    async def _watch(self, view: View, subscription: Subscription) -> None:
+    async def _watch(self, view: View, subscription: Subscription, before: Flow) -> None:
         begun = moved = anyio.current_time()
-        last = await self.gauge.read()
-        before = last.posted
+        last = before
         while True:
-            news = await self._break_something((last.posted - before) / self.number)
+            news = await self._break_something((last.posted - before.posted) / self.number)
             await anyio.sleep(TICK)
             flow, now = await self.gauge.read(), anyio.current_time()
             view.show(now - begun, self.runtime.tree(), flow, [*news, *news_of(subscription.drain())])
-            if flow != last or self.posting or self.faults:
+            if flow != last or self.posting or self.faults or not self._relaying():
                 last, moved = flow, now
             elif self._is_over(flow, now - moved):
                 return
 
     async def _break_something(self, share: float) -> list[Text]:
-        """Do the next bad deed if its time has come; `share` of the jobs have been posted."""
+        """Do the next bad deed if its time has come; `share` of the jobs have been posted. One that had no chance before every
+        job has ended is left out.
+        """
         if not self.faults or share < self.faults[0].when:
             return []
         deed = await self.faults[0].act(self.runtime, self.topic)
-        if deed is None:
-            return []
-        del self.faults[0]
-        return [Text(f"the demo {deed}", "bold")]
+        if deed is not None or not (self.posting or self.gauge.missing):
+            del self.faults[0]
+        return [] if deed is None else [Text(f"the demo {deed}", "bold")]
+
+    def _relaying(self) -> bool:
+        """Whether a term runs; while there is none, jobs wait in the log, and that nothing moves says nothing."""
+        term = self.runtime.tree().find(f"/relays/relay[{self.topic}]/term")
+        return term is not None and term.state is State.RUNNING
 
     def _is_over(self, flow: Flow, still: float) -> bool:
         """Whether every accepted job has an end, or nothing has changed for so long that none will come any more."""

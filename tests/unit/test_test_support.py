@@ -127,7 +127,7 @@ def test_an_unknown_required_service_stops_the_run_before_the_first_test(run, mo
     result.stderr.fnmatch_lines(["*FOREBAY_REQUIRE names*reddis*"])
 
 
-@pytest.mark.parametrize(("long", "derandomized", "examples", "chosen"), [("", True, 100, 5), ("1", False, 2000, 50)])
+@pytest.mark.parametrize(("long", "derandomized", "examples", "chosen"), [("", True, 100, 5), ("1", False, 500, 50)])
 def test_the_long_run_draws_anew_and_tries_more(long, derandomized, examples, chosen):
     """In a process of its own: the profile is chosen once, when the run begins."""
     program = (
