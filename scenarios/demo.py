@@ -143,8 +143,9 @@ class _Play:
                 return
 
     async def _break_something(self, share: float) -> list[Text]:
-        """Do the next bad deed if its time has come; `share` of the jobs have been posted. One that had no chance before every
-        job has ended is left out.
+        """Do the next bad deed if its time has come; `share` of the jobs have been posted.
+
+        One that had no chance before every job has ended is left out.
         """
         if not self.faults or share < self.faults[0].when:
             return []
