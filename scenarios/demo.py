@@ -23,6 +23,7 @@ from rich.text import Text
 from forebay.actors.events import Subscription
 from forebay.actors.snapshot import State
 from forebay.backends.clock import SystemClock
+from forebay.backends.errors import Unavailable
 from forebay.config import Config, from_mapping
 from forebay.jobs import new_ulid
 from forebay.scenarios.demo_faults import FAULTS, Fault
@@ -39,6 +40,8 @@ APPS: Final = 4
 """Threads that post."""
 PATIENCE: Final = 60.0
 """Seconds without any change after which the demo gives up."""
+CONNECT: Final = 15.0
+"""Seconds that the queue's server may take to answer for the first time."""
 QUIET: Final = 3.0
 """With nothing unfinished in the queue and nothing moving for so many seconds, nothing more will come."""
 TICK: Final = 0.1
@@ -112,7 +115,7 @@ class _Play:
         url = await self.runtime.gate_url()
         assert url is not None
         stop = threading.Event()
-        before = await self.gauge.read()  # an earlier demo's, if the folder is one
+        before = await self._first_look()
         async with self.runtime.events.subscribe(10_000) as subscription, anyio.create_task_group() as group:
             try:
                 group.start_soon(self._post, url, posted, stop)
@@ -128,6 +131,20 @@ class _Play:
             for n in range(APPS):
                 group.start_soon(to_thread.run_sync, post_share, url, posted, jobs[n::APPS], Random(now + n), stop)
         self.posting = False
+
+    async def _first_look(self) -> Flow:
+        """Return how things are before the first post; an earlier demo's jobs may be there. Raises `Unavailable`.
+
+        A runtime waits for its stores, and so is up before a Redis that it has just begun to connect to.
+        """
+        deadline = anyio.current_time() + CONNECT
+        while True:
+            try:
+                return await self.gauge.read()
+            except Unavailable:
+                if anyio.current_time() > deadline:
+                    raise
+            await anyio.sleep(TICK)
 
     async def _watch(self, view: View, subscription: Subscription, before: Flow) -> None:
         begun = moved = anyio.current_time()
