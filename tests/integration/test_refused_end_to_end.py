@@ -101,6 +101,7 @@ async def running(folder, topic, log, queue):
         opened = Site(runtime, topic, handled, notes)
         await runtime.enqueue("echo", id="first")
         await opened.until_handled("first")
+        notes.clear()  # until then the Redis may not have been connected to yet
         yield opened
 
 

@@ -55,6 +55,7 @@ class Deselected:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(Deselected())
+        config.option.basetemp = config.option.basetemp.replace("popen-gw", "")  # a socket's path has about 100 bytes
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
