@@ -35,6 +35,7 @@ from forebay.scenarios.demo_view import View, print_ledger, view_for
 from forebay.scenarios.journal import Journal
 from forebay.scenarios.ledger import Ledger, dead_list, ledger_of
 from forebay.supervisors.job_runtime import JobRuntime
+from forebay.supervisors.topology import relay_path
 
 APPS: Final = 4
 """Threads that post."""
@@ -173,7 +174,7 @@ class _Play:
 
     def _relaying(self) -> bool:
         """Whether a term runs; while there is none, jobs wait in the log, and that nothing moves says nothing."""
-        term = self.runtime.tree().find(f"/relays/relay[{self.topic}]/term")
+        term = self.runtime.tree().find(relay_path(self.topic, "term"))
         return term is not None and term.state is State.RUNNING
 
     def _is_over(self, flow: Flow, still: float) -> bool:
