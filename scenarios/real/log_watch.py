@@ -12,9 +12,8 @@ from forebay.backends.end_records import read_end
 from forebay.backends.errors import BackendError
 from forebay.backends.kafka import KafkaLog, KafkaLogConnection
 from forebay.backends.ports import Extent, OutOfRange, Record, TopicSpec, Want
-from forebay.jobs.envelope import ID
 from forebay.jobs.lanes import ends_topic, retry_topic
-from forebay.scenarios.replay.evidence import Accepted, Evidence
+from forebay.scenarios.replay.evidence import Accepted, Evidence, id_of
 
 PATIENCE: Final = 2.0
 """Seconds that the brokers have for one look; then the log counts as away."""
@@ -71,7 +70,7 @@ class LogWatch:
         for topic, partition in sorted({(job.topic, job.partition) for job in left.values()}):
             extent = extents[topic][partition]
             records = await self._records(topic, partition, extent)
-            held = {record.offset: _id_of(record) for record in records}
+            held = {record.offset: id_of(record) for record in records}
             mine = {id_: job for id_, job in left.items() if (job.topic, job.partition) == (topic, partition)}
             gone |= {id_ for id_, job in mine.items() if _is_gone(id_, job, extent, held)}
         self._seen.gone = gone
@@ -92,7 +91,3 @@ class LogWatch:
 def _is_gone(id_: str, job: Accepted, extent: Extent, held: Mapping[int, str]) -> bool:
     """Not what retention has removed: the relay was too late then, which is another promise."""
     return job.offset >= extent.start and held.get(job.offset) != id_
-
-
-def _id_of(record: Record) -> str:
-    return next((value.decode("utf-8", "backslashreplace") for name, value in record.headers if name == ID), "")

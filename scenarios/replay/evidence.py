@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import define, field, frozen
 
-from forebay.actors.events import Event
+from forebay.actors.events import Event, Noted
 from forebay.actors.snapshot import Node
+from forebay.backends.ports import Record
+from forebay.jobs.envelope import ID
+
+Place = tuple[str, int, int]
+"""A record's: topic, partition, offset."""
 
 
 @frozen
@@ -129,6 +135,21 @@ class Evidence:
         """Those that never will: not ended, and the log does not have them any more."""
         return [id_ for id_ in self.unended() if id_ in self.gone]
 
+    def put_back(self) -> dict[Place, list[float]]:
+        """When the job of a record went back into the log: the record has ended then, and the job has another one."""
+        found: dict[Place, list[float]] = {}
+        for _, event in self.events:
+            if isinstance(event, Noted) and event.name == "put_back":
+                note: dict[str, Any] = dict(event.fields)
+                place = str(note["topic"]), int(note["partition"]), int(note["offset"])
+                found.setdefault(place, []).append(event.at)
+        return found
+
     def excused(self, id_: str) -> bool:
         """Whether the job's own acks allow its loss: the leader's alone, and the log lost the record."""
         return id_ in self.gone and self.accepted[id_].acks == "leader"
+
+
+def id_of(record: Record) -> str:
+    """The id of the job in a record that a gate wrote; empty where there is none."""
+    return next((value.decode("utf-8", "backslashreplace") for name, value in record.headers if name == ID), "")

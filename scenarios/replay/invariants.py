@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
-from forebay.actors.events import Noted, Zombie
+from forebay.actors.events import Zombie
 from forebay.actors.relay.settled_marks import SNAPSHOT_INTERVAL
 from forebay.actors.snapshot import Node, State
 from forebay.scenarios.replay.evidence import Bite, Evidence, Run, Write
@@ -158,15 +158,10 @@ def _has_two_records(seen: Evidence, id_: str) -> bool:
 
 def _detours(seen: Evidence, id_: str) -> list[float]:
     """When the job was put back into the log; one whose post had no answer may be any of those that were."""
-    accepted = seen.accepted.get(id_)
-    place: dict[str, object] = {}
-    if accepted is not None:
-        place = {"topic": accepted.topic, "partition": accepted.partition, "offset": accepted.offset}
-    return [
-        event.at
-        for _, event in seen.events
-        if isinstance(event, Noted) and event.name == "put_back" and place.items() <= dict(event.fields).items()
-    ]
+    put_back, accepted = seen.put_back(), seen.accepted.get(id_)
+    if accepted is None:
+        return [at for times in put_back.values() for at in times]
+    return put_back.get((accepted.topic, accepted.partition, accepted.offset), [])
 
 
 def _explained(bite: Bite, first: Run, second: Run) -> bool:
@@ -227,8 +222,7 @@ def stops_without_room(seen: Evidence) -> str | None:
 
 def settled_once(seen: Evidence) -> str | None:
     """What a snapshot in the log says has ended is not run again, whatever the queue forgets; but for a failover that took
-    the end back, a job that is in the log twice (posted again, or put back), and a host that stood still between taking a
-    job and running it.
+    the end back, a job that is in the log twice, and a host that stood still between taking a job and running it.
     """
     again = [
         run.id
@@ -236,7 +230,6 @@ def settled_once(seen: Evidence) -> str | None:
         if run.started > seen.settled.get(run.id, run.started) + RECORDING
         and run.id not in seen.again
         and not _taken_back(seen, run)
-        and not any(at <= run.started for at in _detours(seen, run.id))
     ]
     return _some(again, "jobs ran though a snapshot says that they had ended")
 

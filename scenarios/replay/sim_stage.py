@@ -8,15 +8,14 @@ from contextlib import suppress
 
 from attrs import evolve
 
-from forebay.actors.events import Event, Noted
+from forebay.actors.events import Event
 from forebay.actors.relay.snapshots import decode
 from forebay.actors.snapshot import Node
 from forebay.backends.end_records import read_end
 from forebay.backends.ports import Acks, Record
-from forebay.jobs.envelope import ID
 from forebay.jobs.lanes import ends_topic, settled_topic
 from forebay.scenarios.loop import running_loop
-from forebay.scenarios.replay.evidence import Accepted, Evidence, Moment, Write
+from forebay.scenarios.replay.evidence import Accepted, Evidence, Moment, Write, id_of
 from forebay.scenarios.replay.handling import TYPE, Handling, payload
 from forebay.scenarios.replay.plan import Stroke
 from forebay.scenarios.replay.scene import Downstream, Scene
@@ -172,7 +171,7 @@ class SimStage:
 
     def _look_at_snapshots(self, topic: str) -> None:
         """What the log has come to say since the last look of jobs that had been accepted then."""
-        now, finished, moved = self.seen.now, self.seen.finished(), self._put_back()
+        now, finished, moved = self.seen.now, self.seen.finished(), self.seen.put_back()
         for record in self._records(settled_topic(topic)):
             if record.offset < self._snapshots.get((topic, record.partition), 0):
                 continue
@@ -185,12 +184,6 @@ class SimStage:
                 if there.has_ended(job.offset):
                     self.seen.settled.setdefault(id_, self.now())
 
-    def _put_back(self) -> set[tuple[object, ...]]:
-        """Places whose job is in the log again elsewhere: they have ended, and it has not."""
-        notes = (event for _, event in self.seen.events if isinstance(event, Noted) and event.name == "put_back")
-        places = (dict(note.fields) for note in notes)
-        return {(place["topic"], place["partition"], place["offset"]) for place in places}
-
     def _look_at_log(self) -> None:
         """Which ends the log has, and which accepted records it has not any more."""
         self.seen.gone = set()
@@ -202,7 +195,7 @@ class SimStage:
             self._look_at_snapshots(topic)
         left = {id_: self.seen.accepted[id_] for id_ in self.seen.unended()}
         for topic in {job.topic for job in left.values()}:
-            held = {(record.partition, record.offset): _id_of(record) for record in self._records(topic)}
+            held = {(record.partition, record.offset): id_of(record) for record in self._records(topic)}
             for id_, job in left.items():
                 if job.topic == topic and self._is_gone(job, id_, held):
                     self.seen.gone.add(id_)
@@ -221,7 +214,3 @@ class SimStage:
             with suppress(Refused):
                 found += self.world.kafka.records(topic, partition.number)
         return found
-
-
-def _id_of(record: Record) -> str:
-    return next((value.decode() for name, value in record.headers if name == ID), "")
