@@ -26,7 +26,7 @@ demo: install  ## run the whole path with failures, and count what was lost
 	$(BIN)/forebay demo
 
 test: lint test-wheel  ## everything CI runs: lint, types, the wheel, all tests but the long ones
-	$(PYTEST) $(SIDE_BY_SIDE)
+	$(PYTEST) $(SIDE_BY_SIDE) --durations=20
 
 test-long: install  ## the full-size runs too; writes docs/verification.md
 	FOREBAY_LONG=1 $(PYTEST) $(SIDE_BY_SIDE) -m "" --verification=docs/verification.md

@@ -96,6 +96,7 @@ class ActorProcess:
         self._ladder: asyncio.TimerHandle | None = None
         self._end_by: float | None = None
         self._rung = 0
+        self._tidying = False
         self._cause: BaseException | str | None = None
         self._adopted: dict[Ask, None] = {}
         self._on_started = on_started
@@ -192,7 +193,8 @@ class ActorProcess:
             return
         if self._rung == 2:
             self._cancel_tasks()
-        self._interrupt(cause)
+        if self._rung == 2 or not self._tidying:  # the actor is through, and its tasks were cancelled a moment ago
+            self._interrupt(cause)
         self._ladder = asyncio.get_running_loop().call_later(KILL_PATIENCE, self._climb, OUT_OF_TIME)
 
     def _come_down(self) -> None:
@@ -375,6 +377,7 @@ class ActorProcess:
         return tasks
 
     async def _end_tasks(self) -> None:
+        self._tidying = True
         for task in self._cancel_tasks():
             await until(task)
 

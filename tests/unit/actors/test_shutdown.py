@@ -10,6 +10,7 @@ from forebay import (
     ChildSpec,
     Ending,
     Exited,
+    Killed,
     Limits,
     Restart,
     RestartScheduled,
@@ -207,6 +208,25 @@ async def test_a_task_that_ignores_cancellation_is_reported_by_name():
     assert (report.zombies, report.ending) == (("/a#1/deaf",), Ending.ABANDONED)
     assert report.seconds <= 3.0
     await deaf.release(task)
+
+
+@virtual
+async def test_tasks_that_heed_their_cancellation_have_half_a_second_beyond_a_short_grace():
+    """S4: on a starved machine a grace may pass within the turns that they need for it; that is no reason to report them."""
+
+    async def slow_to_end():
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            await asyncio.sleep(0.5)
+
+    def start(ctx):
+        ctx.run("slow", slow_to_end())
+
+    async with running(puppet("a", start=start, limits=Limits(shutdown=0.2))) as runtime:
+        ends = exits(runtime)
+        report = await runtime.stop()
+        assert (report.zombies, ends) == ((), [Killed("its time to stop had passed")])
 
 
 @virtual
