@@ -3,7 +3,8 @@
 A refusal that is none of the port's answers is taken for the fault of one job only when the queue takes a range without any:
 what refuses everything is an outage, and is waited out. The range is then halved until the job is alone. It is appended to
 the retry topic, or parked, and only then does the mark pass it: whatever stops the relay in between makes the job come
-twice, under its own id, and never not at all.
+twice, under its own id, and never not at all. One that had ended before it came again goes no way at all: the queue, which
+was told of its end when it had forgotten, may refuse it before it looks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from forebay.actors.relay.detour import name_aside, put_back, set_aside
 from forebay.actors.relay.log_check import last_of
 from forebay.actors.relay.messages import Term
 from forebay.actors.relay.outage import Outage
-from forebay.actors.relay.term_queue import REFUSALS
+from forebay.actors.relay.term_queue import REFUSALS, TermQueue
 from forebay.backends.errors import BackendError, JobTooLarge, MarkMismatch, Unavailable
 from forebay.backends.ports import Acks, Log, ParkedRecord, Queue, QueuedJob, Record
 from forebay.config.values import Backoff
@@ -55,19 +56,19 @@ class Range:
 
 
 class RangeWriter:
-    """What the writer knows of the queue is in `outage`. Notes `put_back` for each job that went back into the log, `parked`
-    for records set aside, `log_away` and its end.
+    """What the writer knows of the queue is in `term_queue`. Notes `put_back` for each job that went back into the log,
+    `parked` for records set aside, `log_away` and its end.
     """
 
     def __init__(
-        self, ctx: Context, term: Term, queue: Queue, outage: Outage, log: Log, acks: Acks, backoff: Backoff
+        self, ctx: Context, term: Term, queue: Queue, term_queue: TermQueue, log: Log, acks: Acks, backoff: Backoff
     ) -> None:
         self._ctx = ctx
         self._term = term
         self._queue = queue
         self._log = log
         self._acks = acks
-        self._outage = outage
+        self._term_queue = term_queue
         self._log_outage = Outage(ctx, "log", backoff)
 
     async def write(self, wanted: Range) -> None:
@@ -106,7 +107,7 @@ class RangeWriter:
                 raise
 
         try:
-            await self._outage.call(attempt)
+            await self._term_queue.outage.call(attempt)
         except MarkMismatch as mismatch:
             if tries == 1 or mismatch.next != wanted.to:
                 raise
@@ -133,6 +134,9 @@ class RangeWriter:
 
     async def _divert(self, wanted: Range, error: BackendError) -> None:
         (item,) = wanted.items
+        if await self._has_ended(wanted.partition, item.offset):
+            await self._put(wanted, ())
+            return
         record = next(record for record in wanted.records if record.offset == item.offset)
         why = str(error)
         if isinstance(item, ParkedRecord):
@@ -149,6 +153,10 @@ class RangeWriter:
                 self._ctx.note("put_back", topic=record.topic, partition=record.partition, offset=record.offset, error=why)
                 return
         await self._park(wanted, [set_aside(record, why), name_aside(record, why)])
+
+    async def _has_ended(self, partition: int, offset: int) -> bool:
+        settled = await self._term_queue.ask(partial(self._queue.settled, self._term.topic, self._term.token))
+        return partition in settled and settled[partition].has_ended(offset)
 
     async def _park(self, wanted: Range, ways: Sequence[ParkedRecord]) -> None:
         """Park the job, with its bytes if the queue takes them."""

@@ -48,7 +48,7 @@ class RedisWriter(Actor[Write | CutAt]):
     async def on_start(self, ctx: Context) -> None:
         term, queue, log = self._term, self._queue, self._log
         self._term_queue = TermQueue(ctx, term, self._topic_lock, self._backoff)
-        self._ranges = RangeWriter(ctx, term, queue, self._term_queue.outage, log, self._acks, self._backoff)
+        self._ranges = RangeWriter(ctx, term, queue, self._term_queue, log, self._acks, self._backoff)
 
     async def on_message(self, ctx: Context, message: Write | CutAt) -> None:
         lane = self._lanes.get(message.partition)

@@ -16,6 +16,7 @@ from forebay.actors.relay.partition_consumer import read
 from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.backends.errors import BackendError, JobTooLarge, Unavailable
 from forebay.backends.ports import Acks, JobState, ParkedRecord, Record, Token, TopicSpec, Want
+from forebay.backends.settled import Settled
 from forebay.jobs import JobPost, decode, encode, encode_again
 from forebay.scenarios.loop import running_loop
 
@@ -57,7 +58,7 @@ async def writing(max_record=1 << 20, retry=True):
     term = Term("jobs", 2, TOKEN, "session", epoch)
     make = lambda: RedisWriter(term=term, queue=queue, log=log, acks=Acks.ALL, topic_lock="/lock")  # noqa: E731
     async with standing(make, "a", "lock") as stand:
-        stand.queue, stand.log = queue, log
+        stand.queue, stand.log, stand.epoch = queue, log, epoch
         yield stand
     await embedded.stop()
 
@@ -125,6 +126,23 @@ def test_what_goes_back_keeps_its_bytes_and_its_id_and_counts_its_attempts():
             ]
             assert (again[0].dedup, again[0].key, again[0].not_before, again[0].headers) == ("d", "k", 77, (("h", b"\xff"),))
             assert "not 'mine'" in again[0].error
+
+    run(main)
+
+
+def test_a_job_that_has_ended_is_not_put_back_when_the_queue_refuses_it():
+    """It came again since the queue forgot; what a snapshot says of it the queue was told (R14)."""
+
+    async def main():
+        async with writing() as stand:
+            ended = {1: Settled(2, b"\x0a")}
+            await stand.queue.port.restore("jobs", TOKEN, stand.epoch, ended)
+            stand.queue.refused = {"j4", "j5"}
+            assert await write(stand, *(record(offset) for offset in range(2, 8))) == BatchWritten(1, 8)
+            assert await queued(stand) == ["j2", "j3", "j7"]
+            assert [note["offset"] for note in stand.notes("put_back")] == [5]
+            assert len(await put_back(stand)) == 1
+            assert (await stand.queue.port.settled("jobs", TOKEN))[1] == Settled(2, b"\x0e")
 
     run(main)
 
