@@ -21,7 +21,6 @@ def check(config: Config, node: Node, problems: Problems) -> None:
     _check_copies(config, items, problems)
     _check_queues(config, items or [Node("topics[0]", node.line, {})], problems)
     _check_ports(config, node, problems)
-    _check_drain(config, node, problems)
 
 
 def _check_names(topics: list[Node], problems: Problems) -> None:
@@ -73,16 +72,6 @@ def _check_ports(config: Config, node: Node, problems: Problems) -> None:
         port = _locate(node, "console", "port")
         if not (problems.at("gate") or problems.at("console")):
             problems.add("console.port", port.line, "the gate's own port", "choose another port")
-
-
-def _check_drain(config: Config, node: Node, problems: Problems) -> None:
-    workers, deadline = config.workers, config.shutdown.deadline
-    if workers is None or problems.at("workers.drain") or problems.at("shutdown.deadline"):
-        return
-    if workers.drain > deadline:
-        drain = _locate(node, "workers", "drain")
-        want = "write at most the time of shutdown.deadline, or raise that"
-        problems.add("workers.drain", drain.line, "more than shutdown.deadline", want)
 
 
 def _member(node: Node, key: str) -> Node | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping
+from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -16,11 +17,12 @@ from forebay.actors.gate.messages import Append, WhereBound
 from forebay.actors.gate.records import record_for
 from forebay.backends.clock import SystemClock
 from forebay.backends.ports import Acks, Clock, Coordination, Log, Queue
-from forebay.config import Config, from_mapping, load
+from forebay.config import Config, ConfigError, Problem, from_mapping, load
 from forebay.jobs import InvalidCode, InvalidJob, Registry, default_registry, new_ulid
 from forebay.jobs.writing import write_post
 from forebay.supervisors.adapters import ADAPTERS, Adapters
 from forebay.supervisors.runtime import Runtime
+from forebay.supervisors.spec import SupervisorSpec
 from forebay.supervisors.stores import Stores
 from forebay.supervisors.streams import seeded_streams
 from forebay.supervisors.topology import CONSOLE, GATE, PRODUCER, Parts, topology
@@ -79,6 +81,7 @@ class JobRuntime(Runtime):
                 sockets=sockets,
             )
         )
+        _check_stop(tree, config)
         super().__init__(tree, deadline=config.shutdown.deadline, clock=clock, streams=streams, resources=[self._stores])
 
     # --- posting
@@ -171,6 +174,19 @@ def load_handlers(config: Config) -> None:
             raise HandlersNotLoaded(
                 f"workers.handlers: cannot import {name!r}: {error}; run where it can be imported from, or install it"
             ) from error
+
+
+def _check_stop(tree: SupervisorSpec, config: Config) -> None:
+    """Raise `ConfigError` if an orderly stop of `tree` may take longer than the configuration gives it (rule S5)."""
+    deadline, needed = config.shutdown.deadline, tree.stop_time
+    if needed <= deadline:
+        return
+    found = f"{deadline:g}s, and an orderly stop may take {needed:g} s"
+    want = f"write {ceil(needed)}s or more"
+    if config.workers is not None:
+        found += f", {config.workers.drain:g} s of them for workers.drain"
+        want += ", or shorten workers.drain"
+    raise ConfigError([Problem("the configuration", None, "shutdown.deadline", found, want)])
 
 
 __all__ = ["CONTROL_SOCKET", "Enqueued", "HandlersNotLoaded", "InvalidJob", "JobRuntime", "load_handlers"]

@@ -23,7 +23,10 @@ def check(config: Path) -> None:
     included and secrets masked, and the job types that have handlers.
     """
     with told():
+        from forebay.supervisors.job_runtime import JobRuntime  # noqa: PLC0415 - help must not wait for it
+
         found = with_handlers(config)
+        JobRuntime(found)  # its tree is planned here, and nothing is started
         click.echo(found.describe().rstrip())
         click.echo(f"# {config} is right; {_handlers(found)}")
 

@@ -51,6 +51,16 @@ def test_run_refuses_the_same_configuration_with_the_same_words(forebay, tmp_pat
     assert forebay("run", "bad.yaml").stderr == forebay("check", "bad.yaml").stderr
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_stop_that_has_too_little_time_is_told_before_anything_starts(forebay, tmp_path, command):
+    """S5."""
+    (tmp_path / "slow.yaml").write_text("workers: {drain: 20s}\n")
+    result = forebay(command, "slow.yaml")
+    assert result.exit_code == 2
+    assert "shutdown.deadline: found 30s, and an orderly stop may take" in result.stderr
+    assert "or shorten workers.drain" in result.stderr
+
+
 def test_check_prints_what_is_in_force_and_hides_what_came_from_the_environment(forebay, tmp_path, monkeypatch):
     monkeypatch.setenv("ZONE", "secret-zone")
     (tmp_path / "good.yaml").write_text('gate: {zone: "${ZONE}", port: 9}\n')

@@ -200,8 +200,6 @@ log: {url: "kafka://b1:9092/jobs"}
         ("workers:\n  handlers: myapp\n", 2, "workers.handlers", "write a list"),
         ("workers:\n  handlers:\n  - my app\n", 3, "workers.handlers[0]", "dotted name"),
         ("workers: {handlers: [jobs.py]}\n", 1, "workers.handlers[0]", "without .py"),
-        ("workers:\n  drain: 31s\n", 2, "workers.drain", "shutdown.deadline"),
-        ("shutdown:\n  deadline: 5s\n", 1, "workers.drain", "shutdown.deadline"),
         ("console:\n  port: 8080\n", 2, "console.port", "another port"),
         ("supervision:\n  backoff: {base: 40s}\n", 2, "supervision.backoff", "cap is 30.0 s"),
         ("data: ''\n", 1, "data", "path of a folder"),

@@ -7,9 +7,10 @@ import pytest
 from forebay.actors.relay.messages import Term
 from forebay.backends.clock import SystemClock
 from forebay.backends.ports import Token
-from forebay.config import from_mapping
+from forebay.config import ConfigError, from_mapping
 from forebay.jobs import Registry
-from forebay.supervisors.spec import InvalidTree, check_tree
+from forebay.supervisors.job_runtime import JobRuntime
+from forebay.supervisors.spec import check_tree
 from forebay.supervisors.stores import Stores
 from forebay.supervisors.topology import Parts, topology
 
@@ -59,8 +60,17 @@ def test_the_plan_of_a_relay_counts_the_term_that_its_lock_will_start(tmp_path, 
     assert term.stop_time > 0
 
 
-def test_a_drain_that_leaves_the_rest_no_time_is_refused_with_what_takes_it(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"workers": {"drain": "20s"}}, "30s, and an orderly stop may take 39.6 s, 20 s of them for workers.drain"),
+        ({"workers": False, "shutdown": {"deadline": "5s"}}, "5s, and an orderly stop may take 12 s"),
+    ],
+)
+def test_a_stop_that_may_take_longer_than_its_deadline_is_refused_by_the_names_of_the_options(settings, found, tmp_path):
     """S5."""
-    tree, deadline = plan({"workers": {"drain": "20s"}}, tmp_path)
-    with pytest.raises(InvalidTree, match="deadline is 30 s; most of it is workers with"):
-        check_tree(tree, deadline=deadline)
+    with pytest.raises(ConfigError) as refused:
+        JobRuntime(from_mapping({"data": str(tmp_path), **settings}))
+    (problem,) = refused.value.problems
+    assert (problem.key, problem.found) == ("shutdown.deadline", found)
+    assert "s or more" in problem.want
