@@ -34,11 +34,9 @@ def places_of(scenario: Scenario, site: Site, take: Callable[[Taken], None]) -> 
     return {name: by_url[queue.url.text] for name, queue in scenario.topology.queues.items()}
 
 
-def fleet_of(scenario: Scenario, site: Site, folder: Path, downstream: Path) -> Fleet:
-    """The fleet, not started."""
-    servers = zip(redis_urls(scenario.topology), site.primaries(), strict=False)
-    ports = {url: primary.port for url, (primary, _) in servers}
-    queues = {name: ports[queue.url.text] for name, queue in scenario.topology.queues.items()}
+def fleet_of(scenario: Scenario, site: Site, places: Mapping[str, RedisPlace], folder: Path, downstream: Path) -> Fleet:
+    """The fleet, not started, with the queues at their `places`."""
+    queues = {name: place.server.port for name, place in places.items()}
     services = Services(site.kafka.url, site.consul.port, queues)
     return Fleet(
         folder,

@@ -60,8 +60,9 @@ class RealStage:
         self._posts = CapacityLimiter(POSTS)
         self._events_read: Counter[str] = Counter()
         downstream = folder / "downstream.json"
-        fleet = fleet_of(scenario, site, folder / "fleet", downstream)
-        self._scene = RealScene(site, fleet, places_of(scenario, site, self._take), downstream)
+        places = places_of(scenario, site, self._take)
+        fleet = fleet_of(scenario, site, places, folder / "fleet", downstream)
+        self._scene = RealScene(site, fleet, places, downstream)
         self._runs = RunReader(fleet.handled, self.seen, self._payloads, self._since)
         self._log = LogWatch(site.kafka.bootstrap, self._topics, self.seen)
 

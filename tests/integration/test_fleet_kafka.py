@@ -18,14 +18,12 @@ from aiokafka.errors import KafkaError
 from anyio import to_thread
 from confluent_kafka import ElectionType, TopicPartition
 from confluent_kafka.admin import AdminClient
-from support.fleets import SETTINGS, crashes, lost_nothing, under_load
+from support.fleets import SETTINGS, lost_nothing, sound_fleet, under_load
 from support.live import eventually
-from support.services import require
 
-from forebay.scenarios.fleet import Fleet, Services
+from forebay.scenarios.fleet import Services
 from forebay.scenarios.journal import read_journal
 from forebay.scenarios.ledger import FINISHED
-from forebay.scenarios.servers import Servers
 
 ALL, LEADER = "kafka-all", "kafka-leader"
 PARTITIONS = 4
@@ -35,19 +33,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def redis(tmp_path_factory):
-    async with Servers(tmp_path_factory.mktemp("redis"), {"redis": require("redis")}) as servers:
-        yield servers.redis
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(tmp_path_factory, kafka_cluster, consul_server, redis):
     services = Services(kafka_cluster.url, consul_server.port, {"main": redis.main.port})
     topics = [{"name": ALL, "partitions": PARTITIONS, "acks": "all"}, {"name": LEADER, "partitions": PARTITIONS}]
     settings = {**SETTINGS, "topics": topics}
-    async with Fleet(tmp_path_factory.mktemp("fleet"), services, settings, {"one": {}, "two": {}}) as fleet:
+    async with sound_fleet(tmp_path_factory.mktemp("fleet"), services, settings, {"one": {}, "two": {}}) as fleet:
         yield fleet
-        assert [crash for member in fleet.members.values() for crash in crashes(member)] == []
 
 
 @pytest_asyncio.fixture(loop_scope="module")

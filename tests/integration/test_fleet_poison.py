@@ -12,16 +12,14 @@ import pytest
 import pytest_asyncio
 from anyio import to_thread
 from support.effort import LONG
-from support.fleets import SECONDS, SETTINGS, crashes, lost_nothing, under_load
+from support.fleets import SECONDS, SETTINGS, lost_nothing, sound_fleet, under_load
 from support.live import eventually
-from support.services import require
 
 from forebay.backends.redis.codec import prefix
-from forebay.scenarios.fleet import Fleet, Poison, Services
+from forebay.scenarios.fleet import Poison, Services
 from forebay.scenarios.journal import Journal, read_journal
 from forebay.scenarios.ledger import FINISHED
 from forebay.scenarios.poster import Poster
-from forebay.scenarios.servers import Servers
 
 TOPIC = "poisoned"
 PARTITIONS = 4
@@ -34,18 +32,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def redis(tmp_path_factory):
-    async with Servers(tmp_path_factory.mktemp("redis"), {"redis": require("redis")}) as servers:
-        yield servers.redis
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(tmp_path_factory, kafka_broker, consul_server, redis):
     services = Services(kafka_broker.url, consul_server.port, {"main": redis.main.port})
     settings = {**SETTINGS, "topics": [{"name": TOPIC, "partitions": PARTITIONS}]}
-    async with Fleet(tmp_path_factory.mktemp("fleet"), services, settings, {"one": {}, "two": {}}) as fleet:
+    async with sound_fleet(tmp_path_factory.mktemp("fleet"), services, settings, {"one": {}, "two": {}}) as fleet:
         yield fleet
-        assert [crash for member in fleet.members.values() for crash in crashes(member)] == []
 
 
 def finished(fleet):

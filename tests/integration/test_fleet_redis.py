@@ -10,13 +10,11 @@ import time
 import pytest
 import pytest_asyncio
 from support.effort import LONG
-from support.fleets import SETTINGS, WORKERS, crashes, lost_nothing, under_load
+from support.fleets import SETTINGS, WORKERS, lost_nothing, sound_fleet, under_load
 from support.live import eventually
-from support.services import require
 
 from forebay.backends.redis.codec import prefix
-from forebay.scenarios.fleet import Fleet, Services
-from forebay.scenarios.servers import Servers
+from forebay.scenarios.fleet import Services
 
 QUEUES = {"redis-a": "main", "redis-b": "main", "redis-c": "other"}
 ON_MAIN = ["redis-a", "redis-b"]
@@ -28,20 +26,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def redis(tmp_path_factory):
-    async with Servers(tmp_path_factory.mktemp("redis"), {"redis": require("redis")}) as servers:
-        yield servers.redis
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(tmp_path_factory, kafka_broker, consul_server, redis):
     services = Services(kafka_broker.url, consul_server.port, {"main": redis.main.port, "other": redis.other.port})
     topics = [{"name": name, "partitions": 4, "queue": queue} for name, queue in QUEUES.items()]
     members = {"one": {"workers": False}, "two": {"workers": False}, "workers": {"gate": False}}
     settings = {**SETTINGS, "workers": {**WORKERS, "slots": 100}, "topics": topics}
-    async with Fleet(tmp_path_factory.mktemp("fleet"), services, settings, members) as fleet:
+    async with sound_fleet(tmp_path_factory.mktemp("fleet"), services, settings, members) as fleet:
         yield fleet
-        assert [crash for member in fleet.members.values() for crash in crashes(member)] == []
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)

@@ -14,28 +14,20 @@ from support.fleets import (
     SLACK,
     TAKEOVER,
     TTL,
-    crashes,
     delete_key,
     ends,
     lost_nothing,
     refused,
+    sound_fleet,
     under_load,
 )
 from support.live import eventually
-from support.services import require
 
-from forebay.scenarios.fleet import Fleet, Services
-from forebay.scenarios.servers import Servers
+from forebay.scenarios.fleet import Services
 
 TOPICS = [f"take-{n}" for n in range(12)]
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def redis(tmp_path_factory):
-    async with Servers(tmp_path_factory.mktemp("redis"), {"redis": require("redis")}) as servers:
-        yield servers.redis
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,9 +37,8 @@ async def fleet(tmp_path_factory, kafka_broker, consul_server, redis):
     topics = [{"name": name, "partitions": 8, "queue": queues[n % 2]} for n, name in enumerate(TOPICS)]
     members = {"one": {}, "two": {}, "three": {}}
     settings = {**SETTINGS, "lock": LOCK, "topics": topics}
-    async with Fleet(tmp_path_factory.mktemp("fleet"), services, settings, members) as fleet:
+    async with sound_fleet(tmp_path_factory.mktemp("fleet"), services, settings, members) as fleet:
         yield fleet
-        assert [crash for member in fleet.members.values() for crash in crashes(member)] == []
 
 
 def busiest(fleet):

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -11,7 +12,7 @@ from support.effort import LONG
 from support.live import eventually
 
 from forebay.backends.redis.codec import prefix
-from forebay.scenarios.fleet import Account, Fleet, Load, Member
+from forebay.scenarios.fleet import Account, Fleet, Load, Member, Services
 from forebay.scenarios.ledger import Ledger
 from forebay.scenarios.servers import RedisServer
 
@@ -107,6 +108,16 @@ def ends(member: Member, topic: str, after: float) -> list[float]:
     path = f"/relays/relay[{topic}]/topic_lock"
     events = member.happenings()
     return [e.at for e in events if e.at > after and e.path == path and e.name == "exited"]
+
+
+@asynccontextmanager
+async def sound_fleet(
+    folder: Path, services: Services, settings: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]
+) -> AsyncIterator[Fleet]:
+    """A fleet that runs; in the end none of its members may have logged a failure of its own."""
+    async with Fleet(folder, services, settings, members) as fleet:
+        yield fleet
+        assert [crash for member in fleet.members.values() for crash in crashes(member)] == []
 
 
 def crashes(member: Member) -> list[str]:
