@@ -45,8 +45,9 @@ class SettledMarks(Actor[Locate]):
     """Answers each `Locate` by the queue's mark. Where the queue has none it is given what the newest snapshot knows;
     without a snapshot either, the partition begins at the log's oldest record.
 
-    Every SNAPSHOT_INTERVAL seconds what has ended is written to the topic `<topic>.settled`, as far as it has changed, with
-    all the acks that the log offers there; while these cannot be had, with the leader's alone, and again until they can.
+    At its start, since earlier terms may have been short, and every SNAPSHOT_INTERVAL seconds what has ended is written to
+    the topic `<topic>.settled`, as far as it has changed, with all the acks that the log offers there; while these cannot
+    be had, with the leader's alone, and again until they can. What the queue was not given back yet is in it as known.
     While log or queue are away it waits, for ever. If the queue refuses the term, `topic_lock` is told and nobody is
     answered. Notes `restored`, `snapshot_damaged`, `snapshot_refused`, `settled_cut` (so many jobs have ended above one that
     has not that the snapshot leaves some out), and `queue_away`, `queue_back`, `log_away`, `log_back`.
@@ -124,7 +125,6 @@ class SettledMarks(Actor[Locate]):
 
     async def _snapshot_for_ever(self, ctx: Context) -> None:
         while True:
-            await asyncio.sleep(SNAPSHOT_INTERVAL)
             try:
                 # The marks come before the ends: those that a cut voids in between are then checked, and not missed.
                 marks = await self._marks()
@@ -134,20 +134,31 @@ class SettledMarks(Actor[Locate]):
             else:
                 self._note_cuts(ctx, settled)
                 await self._write(ctx, self._due(ctx.now(), marks, settled))
+            await asyncio.sleep(SNAPSHOT_INTERVAL)
 
     def _due(self, now: float, marks: Mapping[int, Mark], settled: Mapping[int, Settled]) -> Mapping[int, Sent]:
         """By partition of the log, what is to be written."""
-        lanes: dict[int, list[int]] = {}
-        for number in settled:
-            lanes.setdefault(log_place(self._term.topic, number)[1], []).append(number)
         due: dict[int, Sent] = {}
-        for partition, numbers in lanes.items():
-            points = {number: marks[number].checkpoints for number in numbers if number in marks}
-            found = Known({n: _checked(settled[n], points.get(n, ())) for n in numbers}, points)
+        for partition in {self._place(number): None for number in settled}:
+            found = self._found(partition, marks, settled)
             last = self._sent.get(partition)
             if last is None or found != last.known or now - last.at >= SNAPSHOT_REFRESH:
                 due[partition] = Sent(found, now)
         return due
+
+    def _found(self, partition: int, marks: Mapping[int, Mark], settled: Mapping[int, Settled]) -> Known:
+        """What is known of both lanes of a partition of the log: by the queue, or else by what it will be given back."""
+        known = Known() if self._known is None else self._known
+        points: dict[int, Sequence[Checkpoint]] = {
+            n: mark.checkpoints for n, mark in marks.items() if self._place(n) == partition
+        }
+        ended = {n: _checked(one, points.get(n, ())) for n, one in settled.items() if self._place(n) == partition}
+        rest = [n for n in known.settled if n not in ended and self._place(n) == partition]
+        points |= {n: known.checkpoints[n] for n in rest if n in known.checkpoints}
+        return Known(ended | {n: known.settled[n] for n in rest}, points)
+
+    def _place(self, number: int) -> int:
+        return log_place(self._term.topic, number)[1]
 
     async def _write(self, ctx: Context, due: Mapping[int, Sent]) -> None:
         if not due:

@@ -29,7 +29,7 @@ class LogWatch:
         self._topics = tuple(topics)
         self._seen = seen
         self._connections: dict[str, KafkaLogConnection] = {}
-        self._ends_read: dict[tuple[str, int], int] = {}
+        self._read: dict[tuple[str, int], int] = {}
 
     async def open(self) -> None:
         """Reach the brokers; the topics are there. Raises `Unavailable`."""
@@ -49,20 +49,27 @@ class LogWatch:
             try:
                 extents = {name: await one.extents() for name, one in self._connections.items()}
                 for topic in self._topics:
-                    await self._look_at_ends(ends_topic(topic), extents[ends_topic(topic)])
+                    ends, retry = ends_topic(topic), retry_topic(topic)
+                    for record in await self._new(ends, extents[ends]):
+                        if (end := read_end(record)) is not None:
+                            self._seen.ends[end.id] = end.kind
+                    self._seen.detoured |= {id_of(record) for record in await self._new(retry, extents[retry])}
                 await self._look_for_gone(extents)
             except BackendError:
                 return None
             return extents
         return None
 
-    async def _look_at_ends(self, name: str, extents: Mapping[int, Extent]) -> None:
+    async def _new(self, name: str, extents: Mapping[int, Extent]) -> list[Record]:
+        """The records of a topic since the last look."""
+        found: list[Record] = []
         for partition, extent in extents.items():
-            begin = max(extent.start, self._ends_read.get((name, partition), 0))
-            for record in await self._records(name, partition, Extent(begin, extent.end)):
-                self._ends_read[name, partition] = record.offset + 1
-                if (end := read_end(record)) is not None:
-                    self._seen.ends[end.id] = end.kind
+            begin = max(extent.start, self._read.get((name, partition), 0))
+            new = await self._records(name, partition, Extent(begin, extent.end))
+            if new:
+                self._read[name, partition] = new[-1].offset + 1
+            found += new
+        return found
 
     async def _look_for_gone(self, extents: Mapping[str, Mapping[int, Extent]]) -> None:
         left = {id_: self._seen.accepted[id_] for id_ in self._seen.unended()}

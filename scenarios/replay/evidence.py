@@ -95,7 +95,8 @@ class Bite:
 class Evidence:
     """Everything seen so far.
 
-    `gone` are accepted jobs whose record the log itself lost; `again` are jobs that were posted twice; `ends` are ids that
+    `gone` are accepted jobs whose record the log itself lost; `again` are jobs that were posted twice; `detoured` are jobs
+    with a record in the topic's retry lane; `ends` are ids that
     ended without being done, and how (`dead`, `parked`); `settled` are finished ones that a snapshot in the log says have
     ended, and since when; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`, `memory`);
     `losses` are the times at which a queue lost data; `healed` is when the healing was over, None before.
@@ -106,6 +107,7 @@ class Evidence:
     unknown: set[str] = field(factory=set)
     again: set[str] = field(factory=set)
     gone: set[str] = field(factory=set)
+    detoured: set[str] = field(factory=set)
     runs: list[Run] = field(factory=list)
     ends: dict[str, str] = field(factory=dict)
     settled: dict[str, float] = field(factory=dict)
@@ -144,6 +146,13 @@ class Evidence:
                 place = str(note["topic"]), int(note["partition"]), int(note["offset"])
                 found.setdefault(place, []).append(event.at)
         return found
+
+    def in_both_lanes(self, id_: str) -> bool:
+        """Whether a relay ended after it had put the job back into the log and before its mark passed the first record: then
+        both records bring it.
+        """
+        job = self.accepted.get(id_)
+        return id_ in self.detoured and (job is None or (job.topic, job.partition, job.offset) not in self.put_back())
 
     def excused(self, id_: str) -> bool:
         """Whether the job's own acks allow its loss: the leader's alone, and the log lost the record."""

@@ -13,7 +13,7 @@ from forebay.actors.relay.snapshots import decode
 from forebay.actors.snapshot import Node
 from forebay.backends.end_records import read_end
 from forebay.backends.ports import Acks, Record
-from forebay.jobs.lanes import ends_topic, settled_topic
+from forebay.jobs.lanes import ends_topic, retry_topic, settled_topic
 from forebay.scenarios.loop import running_loop
 from forebay.scenarios.replay.evidence import Accepted, Evidence, Moment, Write, id_of
 from forebay.scenarios.replay.handling import TYPE, Handling, payload
@@ -186,19 +186,21 @@ class SimStage:
 
     def _look_at_log(self) -> None:
         """Which ends the log has, and which accepted records it has not any more."""
-        self.seen.gone = set()
+        seen = self.seen
+        seen.gone = set()
         for topic in self._topics:
             for record in self._records(ends_topic(topic)):
                 end = read_end(record)
                 if end is not None:
-                    self.seen.ends[end.id] = end.kind
+                    seen.ends[end.id] = end.kind
+            seen.detoured |= {id_of(record) for record in self._records(retry_topic(topic))}
             self._look_at_snapshots(topic)
-        left = {id_: self.seen.accepted[id_] for id_ in self.seen.unended()}
+        left = {id_: seen.accepted[id_] for id_ in seen.unended()}
         for topic in {job.topic for job in left.values()}:
             held = {(record.partition, record.offset): id_of(record) for record in self._records(topic)}
             for id_, job in left.items():
                 if job.topic == topic and self._is_gone(job, id_, held):
-                    self.seen.gone.add(id_)
+                    seen.gone.add(id_)
 
     def _is_gone(self, job: Accepted, id_: str, held: dict[tuple[int, int], str]) -> bool:
         try:

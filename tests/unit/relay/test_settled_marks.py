@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from contextlib import asynccontextmanager
 from random import Random
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import msgspec
@@ -43,8 +44,10 @@ def run(main):
 
 
 @asynccontextmanager
-async def marking(planted=TOKEN, snapshots=(), spec=SPEC):
-    """The role on a queue that has just been planted, and a log that holds these snapshots of partition 0."""
+async def marking(planted=TOKEN, snapshots=(), spec=SPEC, before=None):
+    """The role on a queue that has just been planted, and that `before` was done to, and a log that holds these snapshots of
+    partition 0.
+    """
     embedded = InlineEmbedded(None, running_loop().clock, Random(1))
     await embedded.start()
     await embedded.log.ensure([SPEC, *([snapshots_spec(spec)] if spec else [])])
@@ -53,6 +56,8 @@ async def marking(planted=TOKEN, snapshots=(), spec=SPEC):
     queue, log = Flaky(embedded.queue(), Faults(Random(2))), Flaky(embedded.log, Faults(Random(3)))
     epoch = (await queue.port.plant("jobs", planted)).epoch if planted else "none"
     term = Term("jobs", 3, TOKEN, "session", epoch)
+    if before:
+        await before(SimpleNamespace(queue=queue, epoch=epoch))
     make = lambda: SettledMarks(term=term, queue=queue, log=log, topic_lock="/lock")  # noqa: E731
     async with standing(make, "a", "b", "lock") as stand:
         stand.queue, stand.log, stand.epoch = queue, log, epoch
@@ -243,6 +248,35 @@ def test_what_has_ended_is_in_the_log_an_interval_later():
     run(main)
 
 
+def test_a_term_begins_with_a_snapshot_of_what_had_ended_before_it():
+    """Terms that last less than an interval would never write any."""
+
+    async def before(stand):
+        await write(stand, 3)
+        await end(stand, "0-0", "0-2")
+
+    async def main():
+        async with marking(before=before) as stand:
+            await settle()
+            assert await newest(stand) == {0: Settled(1, b"\x20")}
+
+    run(main)
+
+
+def test_what_a_lane_had_ended_stays_known_until_it_is_located():
+    """A queue that forgets again meanwhile would run it again."""
+
+    async def main():
+        ended = {"p0": Settled(9), f"p{retry_mark(0)}": Settled(4)}
+        async with marking(snapshots=[snapshot(**ended)]) as stand:
+            assert await locate(stand) == 9
+            await interval()
+            assert await written(stand) == {0: 2, 1: 0, 2: 0}
+            assert await newest(stand) == {0: Settled(9), retry_mark(0): Settled(4)}
+
+    run(main)
+
+
 def test_only_what_has_changed_is_written_again_and_all_now_and_then():
     async def main():
         async with marking() as stand:
@@ -367,7 +401,7 @@ def test_looking_is_bounded_to_one_call_an_interval():
         async with marking() as stand:
             await settle()
             await interval(10)
-            assert stand.queue.calls["settled"] == 10
+            assert stand.queue.calls["settled"] == 11  # one at the start
             assert stand.log.calls.get("append", 0) == 0
 
     run(main)

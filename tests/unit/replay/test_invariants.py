@@ -137,6 +137,39 @@ def test_a_job_that_was_put_back_into_the_log_has_two_records_that_a_queue_which
     assert (CHECKS["duplicates-explained"](without_answer) is None) is (wiped == 3.0)
 
 
+def test_a_job_that_a_relay_put_back_and_ended_before_its_mark_moved_has_two_records():
+    twice = [run(started=40.0, ended=41.0), run(started=50.0, ended=51.0)]
+    seen = Evidence(accepted={"x": job()}, settled={"x": 42.0}, runs=twice)
+    for name in ("duplicates-explained", "settled-once"):
+        assert CHECKS[name](seen) is not None
+        assert CHECKS[name](evolve(seen, detoured={"x"})) is None
+
+
+LATE = {"started": 30.0, "ended": 31.0}
+BEGINS = [("a", noted("term_begins", at=5.0))]
+
+
+@pytest.mark.parametrize(
+    ("events", "others", "explains"),
+    [
+        ([], [], False),  # 27 seconds without a snapshot
+        ([], [Bite("f", "redis.cut", {}, 4.0, until=22.0)], True),
+        ([], [Bite("f", "redis.slow", {"by": 0.1}, 4.0, until=22.0)], False),
+        ([], [Bite("f", "jobs.slow", {}, 4.0, until=22.0)], False),
+        ([], [Bite("f", "consul.down", {}, 4.0, until=22.0)], True),
+        (BEGINS, [Bite("f", "consul.down", {}, 4.0, until=22.0)], False),  # a term begins with a snapshot
+        (BEGINS, [Bite("f", "redis.cut", {}, 4.0, until=22.0)], True),
+        (BEGINS, [Bite("f", "consul.down", {}, 4.0, until=22.0), Bite("g", "kafka.broker.kill", {}, 9.0)], True),
+    ],
+)
+def test_a_queue_that_forgot_explains_what_ended_before_the_newest_snapshot_that_there_must_have_been(
+    events, others, explains
+):
+    bites = [*others, Bite("w", "redis.wipe", {}, 29.0)]
+    seen = Evidence(runs=[run(), run(**LATE)], events=events, bites=bites)
+    assert (CHECKS["duplicates-explained"](seen) is None) is explains
+
+
 def test_that_an_ended_job_was_put_back_does_not_excuse_its_next_run():
     fields = (("topic", "jobs"), ("partition", 0), ("offset", 0), ("error", "refused"))
     put_back = [("a", Noted(at=4.0, path="/w", name="put_back", fields=fields))]
