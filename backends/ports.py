@@ -18,6 +18,7 @@ from attrs import field, frozen
 from forebay.backends.checkpoints import Checkpoint, Checkpoints
 from forebay.backends.ends import End
 from forebay.backends.settled import Settled
+from forebay.jobs.values import Value
 
 # --- clock
 
@@ -66,19 +67,17 @@ class TopicSpec:
     min_insync: int = 2
 
 
-@frozen
-class NewRecord:
+class NewRecord(Value, frozen=True):
     """A record on its way into the log."""
 
     topic: str
     partition: int
-    value: bytes = field(repr=False)
+    value: bytes
     key: bytes | None = None
     headers: Headers = ()
 
 
-@frozen
-class Record:
+class Record(Value, frozen=True):
     """A record as the log holds it. `timestamp` is when the log took it (Unix ms).
 
     `epoch` says under which leadership of the partition: it grows with each change of leader and never along the offsets
@@ -92,7 +91,7 @@ class Record:
     partition: int
     offset: int
     timestamp: int
-    value: bytes = field(repr=False)
+    value: bytes
     key: bytes | None = None
     headers: Headers = ()
     epoch: int = 0
@@ -209,8 +208,7 @@ class Planted:
     marks: Mapping[int, Mark]
 
 
-@frozen
-class QueuedJob:
+class QueuedJob(Value, frozen=True):
     """A job as the relay hands it to the queue. `args` are the posted bytes, never re-encoded (R10).
 
     `enqueued_at` and `not_before` are Unix ms; a job is not claimed before `not_before`. `id` is the instance id,
@@ -220,7 +218,7 @@ class QueuedJob:
     offset: int
     id: str
     type: str
-    args: bytes = field(repr=False)
+    args: bytes
     enqueued_at: int = 0
     not_before: int = 0
     dedup: str | None = None
@@ -262,8 +260,7 @@ class JobState(enum.Enum):
     PARKED = "parked"
 
 
-@frozen
-class Claim:
+class Claim(Value, frozen=True):
     """A leased job. `epoch` names this lease; only its holder can end the job. `attempt` counts from 1."""
 
     topic: str
@@ -272,7 +269,7 @@ class Claim:
     epoch: int
     attempt: int
     sequence: int
-    args: bytes = field(repr=False)
+    args: bytes
     enqueued_at: int = 0
     headers: Headers = ()
 

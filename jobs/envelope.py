@@ -27,10 +27,11 @@ from __future__ import annotations
 import math
 import re
 
-from attrs import evolve, field, frozen
+from msgspec.structs import replace
 
 from .context import Headers
 from .posts import MAX_TIME, InvalidJob, JobPost, parse_record
+from .values import Value
 from .words import MAX_WORD, check_word
 
 TYPE = "forebay-type"
@@ -70,8 +71,7 @@ class Undecodable(ValueError):
         super().__init__(self.reason)
 
 
-@frozen
-class DecodedJob:
+class DecodedJob(Value, frozen=True):
     """A job as read from the log. Times are Unix ms; `not_before` is 0 if it may run at once."""
 
     topic: str
@@ -79,7 +79,7 @@ class DecodedJob:
     offset: int
     id: str
     type: str
-    args: bytes = field(repr=False)
+    args: bytes
     enqueued_at: int
     not_before: int = 0
     dedup: str | None = None
@@ -87,7 +87,7 @@ class DecodedJob:
     shadow: bool = False
     attempt: int = 0
     error: str | None = None
-    headers: Headers = field(default=(), repr=False)
+    headers: Headers = ()
 
 
 def encode(post: JobPost, *, id_: str, enqueued_at: int, headers: Headers = ()) -> tuple[bytes, Headers]:
@@ -120,7 +120,7 @@ def encode_again(job: DecodedJob, error: str, not_before: int) -> tuple[bytes, H
 
     Id, arguments and headers stay; the attempt count grows by one (row R6).
     """
-    again = evolve(job, attempt=job.attempt + 1, error=error[:MAX_ERROR], not_before=not_before)
+    again = replace(job, attempt=job.attempt + 1, error=error[:MAX_ERROR], not_before=not_before)
     return again.args, headers_of(again)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec.structs import replace
 
 from .context import Headers
 from .envelope import ATTEMPT, ERROR, OWN_HEADERS, TYPE, Undecodable, decode, headers_of
@@ -31,7 +32,7 @@ def again(parked: Parked, type_: str | None = None, args: bytes | None = None) -
     if type_ is not None or args is not None:
         value, headers = _changed(parked, type_, args)
     job = decode(parked.topic, parked.partition, parked.offset, parked.timestamp, value, headers)
-    return job.args, headers_of(evolve(job, attempt=0, error=None))
+    return job.args, headers_of(replace(job, attempt=0, error=None))
 
 
 def _changed(parked: Parked, type_: str | None, args: bytes | None) -> tuple[bytes, Headers]:
@@ -55,7 +56,7 @@ def _changed_document(parked: Parked, type_: str | None, args: bytes | None) -> 
     except Undecodable as error:
         missing = "type" if type_ is None else "args"
         raise Undecodable(f"the record does not tell its {missing}, so give both type and args; {error}") from None
-    changed = evolve(job, type=type_ or job.type, args=job.args if args is None else _checked(args))
+    changed = replace(job, type=type_ or job.type, args=job.args if args is None else _checked(args))
     return changed.args, headers_of(changed)
 
 

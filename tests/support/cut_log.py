@@ -1,6 +1,6 @@
 """The embedded log as a replicated one may become: cut by an unclean election, and filled again by the new leader."""
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from forebay.backends.ports import OutOfRange
 
@@ -55,4 +55,4 @@ class CutConnection:
         }
 
     def _of_its_leader(self, record):
-        return evolve(record, epoch=self.log.epoch(record.partition, record.offset))
+        return replace(record, epoch=self.log.epoch(record.partition, record.offset))

@@ -8,7 +8,8 @@ import sys
 from random import Random
 
 import anyio
-from attrs import define, evolve
+from attrs import define
+from msgspec.structs import replace
 from support.flaky import Faults, Flaky
 from support.inline import InlineEmbedded
 from support.relay import Term, job
@@ -160,7 +161,7 @@ class Shop:
 
 
 def _typed(queued, type_):
-    return evolve(queued, type=type_)
+    return replace(queued, type=type_)
 
 
 class Pool:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 from support.peers import settle, standing
 from support.relay_tree import run
 
@@ -283,7 +283,7 @@ def back(offset, attempt, at, **post):
     """A record of the retry topic that the log took at `at` seconds."""
     first = record(offset, **post)
     job = decode("jobs", 3, offset, 9, first.value, first.headers)
-    value, headers = encode_again(evolve(job, attempt=attempt - 1), "it broke", job.not_before)
+    value, headers = encode_again(replace(job, attempt=attempt - 1), "it broke", job.not_before)
     return Record("jobs.retry", 3, offset, int(at * 1000), value, headers=headers)
 
 
