@@ -1,8 +1,8 @@
-"""Two sides of the tests, each in a process of its own under `pytest -n 2`, so that they take the time of one.
+"""Two processes run the tests under `pytest -n 2`, so that they take little more than half the time of one.
 
-Tests with real servers and real sockets wait for most of their time, and their bounds are those of a clock. Tests on
-virtual time and properties need a processor and no clock: they take what the others leave of the processors. Were both
-sides equals, bounds would be missed on two cores.
+Tests with real servers and real sockets wait for most of their time, and their bounds are those of a clock: the contracts
+in one process, all others in the other. Tests on virtual time and properties need a processor and no clock. They come
+after the contracts and take what the others leave of the processors; were they equals, bounds would be missed on two cores.
 """
 
 import os
@@ -23,16 +23,18 @@ NO_CLOCK = (
 )
 """Where the tests are whose verdict no clock has a part in."""
 SECOND = 10
-"""Niceness of that side: a tenth of what the other could take, while that one wants both processors."""
+"""Niceness of the side without a clock: a tenth of what the other could take, while that one wants both processors."""
 
 
 def side(nodeid: str) -> str:
     """Which side a test is of."""
-    return "no clock" if nodeid.startswith(NO_CLOCK) else "clock"
+    if nodeid.startswith(NO_CLOCK):
+        return "no clock"
+    return "contract" if nodeid.startswith("tests/contract/") else "clock"
 
 
 class SideBySide(LoadScopeScheduling):
-    """Gives each side to one worker, whole and in its order."""
+    """Gives each side whole and in its order to one worker; the last to whoever is through with another first."""
 
     def _split_scope(self, nodeid: str) -> str:
         return side(nodeid)
@@ -59,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    config.option.loadscopereorder = False  # the contracts come first, since they are collected first
     return SideBySide(config, log)
 
 
