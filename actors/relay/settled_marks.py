@@ -61,6 +61,7 @@ class SettledMarks(Actor[Locate]):
         self._backoff = backoff
         self._asked: asyncio.Queue[Locate] = asyncio.Queue()
         self._known: Known | None = None
+        self._reading = asyncio.Lock()
         self._sent: dict[int, Sent] = {}
         self._turn = 0
         self._cut: frozenset[int] = frozenset()
@@ -98,17 +99,23 @@ class SettledMarks(Actor[Locate]):
 
     async def _restored(self, ctx: Context, partition: int) -> Mark | None:
         """Give the queue back what it knew of a partition, and return its mark; None if nobody knows."""
-        if self._known is None:
-            self._known = await self._log_outage.call(partial(self._read, ctx))
-        settled = self._known.settled.get(partition)
+        known = await self._from_log(ctx)
+        settled = known.settled.get(partition)
         if settled is None:
             return None
-        term, points = self._term, {partition: self._known.checkpoints.get(partition, ())}
+        term, points = self._term, {partition: known.checkpoints.get(partition, ())}
         restore = partial(self._queue.restore, term.topic, term.token, term.epoch, {partition: settled}, points)
         await self._queue_of_term.ask(restore)
         mark = (await self._marks())[partition]
         ctx.note("restored", partition=partition, next=mark.next, ended_above=settled.ended_above)
         return mark
+
+    async def _from_log(self, ctx: Context) -> Known:
+        """Return what the newest snapshots of earlier terms know; read once."""
+        async with self._reading:
+            if self._known is None:
+                self._known = await self._log_outage.call(partial(self._read, ctx))
+        return self._known
 
     async def _read(self, ctx: Context) -> Known:
         try:
@@ -133,22 +140,23 @@ class SettledMarks(Actor[Locate]):
                 await self._queue_of_term.refused(refusal)
             else:
                 self._note_cuts(ctx, settled)
-                await self._write(ctx, self._due(ctx.now(), marks, settled))
+                await self._write(ctx, self._due(ctx.now(), await self._from_log(ctx), marks, settled))
             await asyncio.sleep(SNAPSHOT_INTERVAL)
 
-    def _due(self, now: float, marks: Mapping[int, Mark], settled: Mapping[int, Settled]) -> Mapping[int, Sent]:
+    def _due(
+        self, now: float, known: Known, marks: Mapping[int, Mark], settled: Mapping[int, Settled]
+    ) -> Mapping[int, Sent]:
         """By partition of the log, what is to be written."""
         due: dict[int, Sent] = {}
         for partition in {self._place(number): None for number in settled}:
-            found = self._found(partition, marks, settled)
+            found = self._found(partition, known, marks, settled)
             last = self._sent.get(partition)
             if last is None or found != last.known or now - last.at >= SNAPSHOT_REFRESH:
                 due[partition] = Sent(found, now)
         return due
 
-    def _found(self, partition: int, marks: Mapping[int, Mark], settled: Mapping[int, Settled]) -> Known:
+    def _found(self, partition: int, known: Known, marks: Mapping[int, Mark], settled: Mapping[int, Settled]) -> Known:
         """What is known of both lanes of a partition of the log: by the queue, or else by what it will be given back."""
-        known = Known() if self._known is None else self._known
         points: dict[int, Sequence[Checkpoint]] = {
             n: mark.checkpoints for n, mark in marks.items() if self._place(n) == partition
         }

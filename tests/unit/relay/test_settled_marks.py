@@ -277,6 +277,22 @@ def test_what_a_lane_had_ended_stays_known_until_it_is_located():
     run(main)
 
 
+def test_the_first_snapshot_of_a_term_keeps_what_an_earlier_one_knew_of_a_lane_that_the_queue_has_lost():
+    """A failover may lose one lane alone; nobody has asked for it yet."""
+
+    async def before(stand):
+        await write(stand, 3)
+        await end(stand, "0-0")
+
+    async def main():
+        ended = {"p0": Settled(0), f"p{retry_mark(0)}": Settled(4)}
+        async with marking(snapshots=[snapshot(**ended)], before=before) as stand:
+            await settle()
+            assert await newest(stand) == {0: Settled(1), retry_mark(0): Settled(4)}
+
+    run(main)
+
+
 def test_only_what_has_changed_is_written_again_and_all_now_and_then():
     async def main():
         async with marking() as stand:
