@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 from forebay.backends.ports import NewRecord, ParkedRecord, Record
@@ -25,17 +27,34 @@ def put_back(topic: str, record: Record, error: str) -> NewRecord | None:
     return NewRecord(retry_topic(topic), record.partition, value, record.key, headers)
 
 
-def seconds_until_due(record: Record, now: int) -> float:
-    """Return for how long a record of the retry topic must wait (0.0: it is due). `now` is Unix ms.
+class LogTime:
+    """What time it is where the log is, as the records tell that it took: it is at least that late.
 
-    The wait is counted from when the log took the record; clocks that differ make it no longer than it is.
+    The clock of this host may be hours wrong. One that is ahead would use up a job's tries at once; one that is behind would
+    let it wait for hours.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = -inf
+
+    def after(self, records: Iterable[Record], now: float) -> float:
+        """Return the time in Unix ms when these have come. `now` is in monotonic seconds."""
+        latest = max(record.timestamp for record in records)
+        self._ahead = max(self._ahead, latest - now * 1000)
+        return now * 1000 + self._ahead
+
+
+def seconds_until_due(record: Record, now: float) -> float:
+    """Return for how long a record of the retry topic must wait (0.0: it is due). `now` is a `LogTime`, in Unix ms.
+
+    The wait is counted from when the log took the record.
     """
     try:
         attempt = read_job(record).attempt
     except Undecodable:
         return 0.0
     wait = RETRY_AFTER[min(attempt, len(RETRY_AFTER)) - 1] if attempt else 0.0
-    return min(max(0.0, wait - (now - record.timestamp) / 1000), wait)
+    return max(0.0, wait - (now - record.timestamp) / 1000)
 
 
 def set_aside(record: Record, error: str) -> ParkedRecord:

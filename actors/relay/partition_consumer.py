@@ -14,7 +14,7 @@ from attrs import frozen
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
-from forebay.actors.relay.detour import name_aside, read_job, seconds_until_due
+from forebay.actors.relay.detour import LogTime, name_aside, read_job, seconds_until_due
 from forebay.actors.relay.log_check import LogCheck
 from forebay.actors.relay.messages import (
     BatchWritten,
@@ -118,6 +118,7 @@ class PartitionConsumer(Actor[Message]):
         self._partition = partition
         self._mark = retry_mark(partition) if retry else partition
         self._retry = retry
+        self._log_time = LogTime()
         self._batch = batch
         self._rate_limiter = rate_limiter
         self._kafka_connection = kafka_connection
@@ -266,7 +267,7 @@ class PartitionConsumer(Actor[Message]):
             await self._start_over(ctx)
             return
         if self._retry:
-            now, first = ctx.wall(), records[0]
+            now, first = self._log_time.after(records, ctx.now()), records[0]
             records = tuple(takewhile(lambda record: not seconds_until_due(record, now), records))
             if not records:
                 ctx.timer("again", seconds_until_due(first, now), PullAgain())

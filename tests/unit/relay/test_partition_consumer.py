@@ -330,16 +330,21 @@ def test_those_of_the_retry_lane_whose_time_has_come_go_before_one_whose_time_ha
     run(main)
 
 
-def test_a_clock_that_is_behind_the_logs_makes_no_wait_longer():
+@pytest.mark.parametrize("ahead", [-86_400, 86_400])
+def test_a_clock_that_is_wrong_makes_a_wait_neither_longer_nor_shorter(ahead):
+    """R6: by a clock that is ahead a job would have used up its tries at once, by one that is behind it would wait on."""
+
     async def main():
         async with consuming(retry=True) as script:
             await script.hear("marks")
             script.say(Located(0))
             await script.hear("connection")
             now = await wall(script)
-            script.say(Pulled(3, 0, [back(0, 1, now + 86_400)]))
-            await script.hear("connection")
+            taken = back(0, 1, now - ahead)
+            script.say(Pulled(3, 0, [taken]))
+            assert await script.pulled_from() == 0
             assert await wall(script) - now == pytest.approx(RETRY_AFTER[0], abs=0.01)
+            await script.write_of(0, taken)
 
     run(main)
 
@@ -352,7 +357,9 @@ def test_a_job_that_is_to_run_much_later_does_not_wait_in_the_retry_lane_for_tha
             await script.hear("connection")
             now = await wall(script)
             later = int(now * 1000) + 86_400_000
-            write = await script.write_of(0, back(0, 1, now - 1, not_before=later))
+            script.say(Pulled(3, 0, [back(0, 1, now, not_before=later)]))
+            assert await script.pulled_from() == 0
+            write = await script.write_of(0, back(0, 1, now, not_before=later))
             assert write.items[0].not_before == later
 
     run(main)
