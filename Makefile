@@ -28,8 +28,8 @@ demo: install  ## run the whole path with failures, and count what was lost
 test: lint test-wheel  ## everything CI runs: lint, types, the wheel, all tests but the long ones
 	$(PYTEST) $(SIDE_BY_SIDE) --durations=20
 
-test-long: install  ## the full-size runs too; writes docs/verification.md
-	FOREBAY_LONG=1 $(PYTEST) $(SIDE_BY_SIDE) -m "" --verification=docs/verification.md
+test-long: install  ## the full-size runs too; writes docs/verification.md; PART="name ..." runs some parts
+	.ci/test-long $(PART)
 
 check: lint  ## the fast part of `make test`, for use while working
 	$(PYTEST) -m "not slow and not long"

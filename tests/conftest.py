@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from support import effort, services
 from support.outcome import figure_property, outcome_of
-from support.sources import ROOT
-from support.verification import page
+from support.verification import written
 
 pytest_plugins = ["support.live", "support.side_by_side"]
 
@@ -25,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         metavar="PATH",
         help="write what this run showed to PATH, in Markdown",
+    )
+    parser.addoption(
+        "--part", default="tests", metavar="NAME", help="of which part of the tests PATH is told; the others stay there"
     )
 
 
@@ -63,4 +65,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         chosen = "all" if config.args_source is pytest.Config.ArgsSource.TESTPATHS else " ".join(config.args)
         without = [f"without {nodeid}" for nodeid in config.getoption("deselect") or ()]
         size = "full size" if effort.LONG else "usual size"
-        path.write_text(page(outcome, ROOT, "; ".join([chosen, *without, size])))
+        written(path, config.getoption("--part"), outcome, "; ".join([chosen, *without, size]))

@@ -399,5 +399,5 @@ class QueueMachine(RuleBasedStateMachine):
             assert found.low == self.model.mark(partition).settled
 
 
-QueueMachine.TestCase.settings = settings(max_examples=examples(60, 1000), stateful_step_count=40, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=examples(60, 600), stateful_step_count=40, deadline=None)
 test_the_queue_behaves_like_its_model = QueueMachine.TestCase

@@ -117,14 +117,14 @@ POISONS = st.dictionaries(st.integers(0, 39), TIMES, min_size=1, max_size=8)
 FEW_STEPS = st.lists(st.tuples(ACTIONS, st.sampled_from([0.0, 0.002, 0.3, 4.0])), min_size=1, max_size=5)
 
 
-@settings(max_examples=examples(12, 300))
+@settings(max_examples=examples(12, 120))
 @given(st.integers(0, 2**16), FEW_STEPS, st.sampled_from([0.0, 0.001]), POISONS, st.sets(st.integers(0, 39), max_size=20))
 def test_whatever_fails_refused_jobs_block_nobody_and_are_not_lost(seed, steps, latency, poisons, unparkable):
     """R6, and the invariants no-end-before-write and nothing-lost with it."""
     run(suffer, seed, steps, latency, tuple(poisons.items()), tuple(unparkable), seed=seed)
 
 
-@settings(max_examples=examples(60, 1000))
+@settings(max_examples=examples(60, 600))
 @given(st.integers(0, 2**16), STEPS, st.sampled_from([0.0, 0.001, 0.1]))
 def test_whatever_fails_every_record_reaches_the_queue_once_and_in_order(seed, steps, latency):
     run(suffer, seed, steps, latency, seed=seed)

@@ -215,7 +215,7 @@ async def play(steps):
         assert not watcher.done() or watcher.result()
 
 
-@settings(max_examples=examples(100, 5000))
+@settings(max_examples=examples(100, 1000))
 @given(STEPS, SEEDS)
 def test_it_does_what_the_plain_model_does_and_watchers_see_it(steps, seed):
     run(play, steps, seed=seed)
@@ -276,7 +276,7 @@ async def rival(incidents):
     return spans, loop.time()
 
 
-@settings(max_examples=examples(60, 3000))
+@settings(max_examples=examples(60, 600))
 @given(INCIDENTS, SEEDS)
 def test_no_two_hosts_trust_their_lock_at_the_same_time(incidents, seed):
     """R3: until its last renewal was sent plus min(TTL, lock delay), a holder is alone."""

@@ -155,7 +155,7 @@ def check_told(kafka, told):
         assert values.count(value) == 1 or acks is Acks.ALL
 
 
-@settings(max_examples=examples(40, 3000))
+@settings(max_examples=examples(40, 400))
 @given(STEPS, SHAPES, SEEDS, st.booleans())
 def test_a_clean_cluster_loses_nothing_that_all_acknowledged_and_shows_nothing_that_it_loses(steps, shape, seed, explore):
     kafka, told = run(play, steps, shape, False, seed=seed, explore=explore)
@@ -175,7 +175,7 @@ def test_a_clean_cluster_loses_nothing_that_all_acknowledged_and_shows_nothing_t
             event(f"an append was {what}")
 
 
-@settings(max_examples=examples(40, 3000))
+@settings(max_examples=examples(40, 400))
 @given(STEPS, SHAPES, SEEDS, st.booleans())
 def test_an_unclean_cluster_says_by_epoch_and_extent_what_it_has_lost(steps, shape, seed, explore):
     kafka, told = run(play, steps, shape, True, seed=seed, explore=explore)

@@ -108,7 +108,7 @@ def run_of(acts, work):
 
 
 @given(st.lists(TIMER_ACT, max_size=12), st.sampled_from([0.0613, 0.7009]))
-@settings(max_examples=examples(50, 3000))
+@settings(max_examples=examples(50, 500))
 def test_timers_are_their_model(acts, work):
     """T2: named, replaced, cancelled also on the way, repeated from the end of the last handling, one handled at a time."""
     expected = model_of([(w, a, n, d or 0.37 if a == "every" else d) for w, a, n, d in acts], work)
@@ -190,7 +190,7 @@ async def perform(runtime, act, target, pick, numbers):
 
 
 @given(st.lists(MONITOR_ACT, max_size=20))
-@settings(max_examples=examples(50, 3000))
+@settings(max_examples=examples(50, 500))
 def test_monitors_are_their_model(acts):
     """D7: exactly one Down per monitor that stands when its target's incarnation ends, or at once if none runs."""
     model, downs = MonitorModel(), []

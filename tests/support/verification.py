@@ -1,7 +1,8 @@
-"""docs/verification.md: what a full run showed, on which machine, with which versions."""
+"""docs/verification.md: what each part of a full run showed, on which machine, with which versions."""
 
 import os
 import platform
+import re
 import sqlite3
 import subprocess
 from datetime import UTC, datetime
@@ -26,15 +27,36 @@ LIBRARIES = (
 )
 
 
-def page(outcome: Outcome, root: Path, chosen: str) -> str:
-    """The whole page as Markdown. `chosen` says which tests were to run."""
+_HEAD = """# Verification
+
+Written by `make test-long`, each part by a run of its own; not edited by hand.
+
+"""
+_PART = re.compile(r"^<!-- part: (.+) -->$", re.MULTILINE)
+
+
+def written(path: Path, part: str, outcome: Outcome, chosen: str) -> None:
+    """Write what a run showed into the page at `path`, in the place of what that part of it showed before.
+
+    `chosen` says which tests were to run.
+    """
+    sections = sections_of(path.read_text()) if path.exists() else {}
+    sections[part] = _section(part, outcome, path.parent, chosen)
+    path.write_text(_HEAD + "".join(f"<!-- part: {name} -->\n{text}\n" for name, text in sorted(sections.items())))
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """Return the sections of a page by the names of their parts."""
+    _, *found = _PART.split(page)
+    return {name: text.strip("\n") + "\n" for name, text in zip(found[::2], found[1::2], strict=True)}
+
+
+def _section(part: str, outcome: Outcome, folder: Path, chosen: str) -> str:
     return "\n".join(
         [
-            "# Verification",
+            f"## {part.capitalize()}",
             "",
-            "Written by `make test-long`; not edited by hand.",
-            "",
-            *_table("Run", "", [("tests", chosen), *_circumstances(root)]),
+            *_table("Run", "", [("tests", chosen), *_circumstances(folder)]),
             *_table("Tests", "count", _counts(outcome)),
             *_listed("Failed", outcome.failed),
             *_listed("Skipped", (f"{n} x {reason}" for reason, n in outcome.skipped.items())),
@@ -43,10 +65,10 @@ def page(outcome: Outcome, root: Path, chosen: str) -> str:
     )
 
 
-def _circumstances(root: Path) -> list[tuple[str, str]]:
+def _circumstances(folder: Path) -> list[tuple[str, str]]:
     return [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-        ("commit", _commit(root)),
+        ("commit", _commit(folder)),
         ("machine", f"{os.cpu_count()} CPUs, {_memory_gib():.1f} GiB, {platform.machine()}"),
         ("kernel", f"{platform.system()} {platform.release()}"),
         ("Python", platform.python_version()),
@@ -73,16 +95,17 @@ def _table(title: str, column: str, rows: list[tuple[str, str]]) -> list[str]:
 
 def _listed(title: str, items: object) -> list[str]:
     lines = [f"- {item}" for item in items]  # type: ignore[attr-defined]
-    return [f"## {title}", "", *(lines or ["None."]), ""]
+    return [f"### {title}", "", *(lines or ["None."]), ""]
 
 
-def _commit(root: Path) -> str:
+def _commit(folder: Path) -> str:
     def git(*arguments: str) -> str:
-        run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
         return run.stdout.strip()
 
     commit = git("rev-parse", "--short=12", "HEAD") or "not under version control"
-    return f"{commit}, with changes" if git("status", "--porcelain") else commit
+    changed = git("status", "--porcelain", "--", ":/", ":!verification.md")  # other parts write the page
+    return f"{commit}, with changes" if changed else commit
 
 
 def _memory_gib() -> float:

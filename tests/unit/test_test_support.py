@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support import services
 from support.sources import ROOT
+from support.verification import sections_of
 
 pytest_plugins = ["pytester"]
 
@@ -118,6 +119,18 @@ def test_verification_names_machine_versions_failures_and_figures(run, tmp_path:
         assert line in written.splitlines()
     for row in ["tests", "date", "machine", "kernel", "Python", "SQLite", "anyio"]:
         assert f"| {row} | " in written
+
+
+def test_each_part_of_a_long_run_has_its_section_and_leaves_the_others(run, tmp_path: Path):
+    page = tmp_path / "verification.md"
+    for part, tests in [("servers", "fails"), ("models", "test"), ("servers", "errors")]:
+        run(f"--verification={page}", f"--part={part}", "-k", tests)
+    servers, models = (sections_of(page.read_text())[part] for part in ("servers", "models"))
+    assert servers.startswith("## Servers\n")
+    assert ("test_errors" in servers, "test_fails" in servers) == (True, False), (
+        "the second run of a part replaces the first"
+    )
+    assert ("test_errors" in models, "test_fails" in models) == (True, True)
 
 
 def test_an_unknown_required_service_stops_the_run_before_the_first_test(run, monkeypatch):
