@@ -158,11 +158,10 @@ def report(file: str, on: str, seed: int, out: Path) -> None:
     """Run a scenario and write its report: one HTML file that opens anywhere, also offline."""
     from forebay.scenarios.replay.folder import command_for  # noqa: PLC0415 - help must not wait for it
     from forebay.scenarios.replay.report import report_html  # noqa: PLC0415
-    from forebay.scenarios.replay.writing import scenario_yaml  # noqa: PLC0415
 
     path, one = _read(file)
     done = _run_on(on, path, one, seed)
-    out.write_text(report_html(done.verdict, done.seen, scenario_yaml(one), command_for(file, seed, on)), encoding="utf-8")
+    out.write_text(report_html(done.verdict, done.seen, one, command_for(file, seed, on)), encoding="utf-8")
     click.echo(f"{done.verdict}\n  report {out}")
     sys.exit(0 if done.verdict.passed else FAILED)
 

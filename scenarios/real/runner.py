@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -12,14 +13,16 @@ from redis.exceptions import RedisError
 
 from forebay.actors.events import Event
 from forebay.backends.errors import BackendError
+from forebay.backends.redis.connection import Connection, connect
 from forebay.scenarios.fleet import MemberFailed
 from forebay.scenarios.real.real_stage import RealStage
-from forebay.scenarios.real.site import Say, Site, throw_away
+from forebay.scenarios.real.site import Say, Site, redis_alone, throw_away
+from forebay.scenarios.replay.lists_stage import ListsStage, Store
 from forebay.scenarios.replay.play import Play
-from forebay.scenarios.replay.schema import Scenario
+from forebay.scenarios.replay.schema import LISTS, Scenario
 from forebay.scenarios.replay.told import Told
 from forebay.scenarios.replay.verdict import REAL, Broken, verdict_of
-from forebay.scenarios.servers import ServerFailed
+from forebay.scenarios.servers import RedisServer, ServerFailed
 from forebay.scenarios.streams import Streams
 from forebay.scenarios.trace import Trace
 from forebay.scenarios.tracing import write_event
@@ -38,6 +41,9 @@ def run_real(scenario: Scenario, seed: int, say: Say) -> Told:
 
 
 async def _on_its_own(scenario: Scenario, seed: int, folder: Path, say: Say) -> Told:
+    if scenario.design == LISTS:
+        async with redis_alone(folder / "servers", say) as server:
+            return await play_lists(scenario, seed, server, say)
     async with throw_away(folder / "servers", scenario, say) as site:
         return await play_real(scenario, seed, site, folder, say)
 
@@ -47,8 +53,17 @@ async def play_real(scenario: Scenario, seed: int, site: Site, folder: Path, say
 
     What is about the ways to the brokers needs a site that was made for the scenario.
     """
+    return await _played(scenario, seed, RealStage(scenario, site, folder, say))
+
+
+async def play_lists(scenario: Scenario, seed: int, server: RedisServer, say: Say = lambda _: None) -> Told:
+    """Run one of the old design once, on a Redis that is there and empty: its clients and workers are in this process."""
+    store = Store(lambda: Connection(partial(connect, server.url), server.name), server.limit_memory)
+    return await _played(scenario, seed, ListsStage(scenario, store, say))
+
+
+async def _played(scenario: Scenario, seed: int, stage: RealStage | ListsStage) -> Told:
     streams = Streams(seed)
-    stage = RealStage(scenario, site, folder, say)
     play = Play(scenario, stage, streams.stream)
     seconds = 0.0
     try:
@@ -63,7 +78,8 @@ async def play_real(scenario: Scenario, seed: int, site: Site, folder: Path, say
     seen = stage.seen
     verdict = verdict_of(scenario, seed, broken, seen, play.eventually, digest=None, seconds=seconds, on=REAL)
     trees = dict(seen.moments[-1].trees) if seen.moments else {}
-    return Told(verdict, seen, streams.tape, _trace_of(seen.events), trees)
+    trace = stage.trace if isinstance(stage, ListsStage) else _trace_of(seen.events)
+    return Told(verdict, seen, streams.tape, trace, trees)
 
 
 def _trace_of(events: Iterable[tuple[str, Event]]) -> Trace:

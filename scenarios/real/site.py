@@ -46,9 +46,9 @@ class Site:
         return [(self.redis.main, self.redis.replica), (self.redis.other, None)]
 
 
-def programs() -> dict[str, Program]:
-    """The servers' programs. Raises `CannotGet`, with all that is missing and how to get it; nothing is downloaded."""
-    found = {kind: find(kind) for kind in KINDS}
+def programs(kinds: Iterable[str] = KINDS) -> dict[str, Program]:
+    """The programs of servers by kind; nothing is downloaded. Raises `CannotGet`, with how to get what is missing."""
+    found = {kind: find(kind) for kind in kinds}
     missing = [kind for kind, program in found.items() if program is None]
     if missing:
         names = ",".join(missing)
@@ -76,6 +76,14 @@ async def throw_away(folder: Path, scenario: Scenario, say: Say) -> AsyncIterato
         say(f"starting Redis, Consul and {brokers} of Kafka's brokers")
         await stack.enter_async_context(servers)
         yield Site(servers.redis, servers.consul, servers.kafka, ways)
+
+
+@asynccontextmanager
+async def redis_alone(folder: Path, say: Say) -> AsyncIterator[RedisServer]:
+    """A Redis that nobody follows, which is killed in the end. Raises `CannotGet`, `ServerFailed`."""
+    say("starting Redis")
+    async with Servers(folder, programs(["redis"])) as servers:
+        yield servers.redis.other
 
 
 async def _kafka_ways(stack: AsyncExitStack, kafka: KafkaCluster, guests: Iterable[str]) -> dict[str, list[Proxy]]:

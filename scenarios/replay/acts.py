@@ -10,6 +10,7 @@ from forebay.scenarios.replay.scene import Scene
 from forebay.scenarios.simulation.consul import LATENCY as CONSUL_LATENCY
 from forebay.scenarios.simulation.kafka import LATENCY as KAFKA_LATENCY
 from forebay.scenarios.simulation.process import Being, HostGone
+from forebay.scenarios.simulation.redis_data import EMPTY
 
 Args = Mapping[str, Any]
 
@@ -267,7 +268,7 @@ def fail_over(scene: Scene, args: Args) -> bool:
 
 
 def limit_memory(scene: Scene, args: Args) -> None:
-    scene.world.redis[args["queue"]].limit_memory(args["memory"])
+    scene.world.redis[args["queue"]].limit_memory(EMPTY + args["memory"])
 
 
 def unlimit_memory(scene: Scene, args: Args) -> None:

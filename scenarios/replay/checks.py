@@ -11,8 +11,9 @@ from forebay.config.structure import nearest
 from forebay.scenarios.replay.amounts import Amount, Between, Fixed, OneOf
 from forebay.scenarios.replay.counts import COUNTS
 from forebay.scenarios.replay.invariants import CHECKS
+from forebay.scenarios.replay.lists_checks import check_lists
 from forebay.scenarios.replay.places import at, items, text_at
-from forebay.scenarios.replay.schema import Fault, Scenario
+from forebay.scenarios.replay.schema import LISTS, Fault, Scenario
 from forebay.scenarios.replay.sightings import SIGHTINGS
 from forebay.scenarios.replay.verbs import VERBS
 
@@ -29,6 +30,8 @@ def check(scenario: Scenario, node: Node, problems: Problems) -> None:
         seen.add(place.path)
         _check_fault(scenario, fault, place, problems)
     _check_ids(scenario, places, problems)
+    if scenario.design == LISTS:
+        check_lists(scenario, node, problems)
 
 
 def _check_stores(scenario: Scenario, node: Node, problems: Problems) -> None:

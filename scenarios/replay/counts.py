@@ -7,6 +7,7 @@ from typing import Final
 
 from forebay.actors.events import Escalated, Noted, Started
 from forebay.scenarios.replay.evidence import Evidence
+from forebay.scenarios.replay.lock_up import longest_lock
 
 COUNTS: Final[Mapping[str, Callable[[Evidence], int]]] = {
     "accepted": lambda seen: len(seen.accepted),
@@ -24,6 +25,7 @@ COUNTS: Final[Mapping[str, Callable[[Evidence], int]]] = {
     "refused_writes": lambda seen: sum(seen.refusals[why] for why in ("stale", "missing", "mismatch")),
     "restarts": lambda seen: sum(isinstance(event, Started) and event.incarnation > 1 for _, event in seen.events),
     "escalations": lambda seen: sum(isinstance(event, Escalated) for _, event in seen.events),
+    "locked_seconds": lambda seen: int(longest_lock(seen)),
     "faults": lambda seen: sum(bite.bit for bite in seen.bites),
 }
 """In the order in which they are shown."""

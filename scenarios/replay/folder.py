@@ -42,7 +42,7 @@ def save(folder: Path, scenario: Scenario, told: Told) -> None:
     (folder / "REPRODUCE.txt").write_text(reproduce + "\n", encoding="utf-8")
     trees = {host: None if tree is None else to_plain(tree) for host, tree in told.trees.items()}
     (folder / "tree.json").write_text(json.dumps(trees, indent=1, default=str) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(report_html(told.verdict, told.seen, text, reproduce), encoding="utf-8")
+    (folder / "report.html").write_text(report_html(told.verdict, told.seen, scenario, reproduce), encoding="utf-8")
     told.tape.dump(folder / "tape.jsonl")
     if told.trace is not None:
         told.trace.dump(folder / "trace.jsonl", {"scenario": scenario.name, "seed": told.verdict.seed})

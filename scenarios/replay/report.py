@@ -10,7 +10,9 @@ from typing import Final
 from forebay.actors.events import Escalated, Exited, Noted, Started
 from forebay.scenarios.replay.charts import Bar, Scale, axis, bar_chart, line_chart
 from forebay.scenarios.replay.evidence import Evidence
+from forebay.scenarios.replay.schema import Scenario
 from forebay.scenarios.replay.verdict import Verdict
+from forebay.scenarios.replay.writing import scenario_yaml
 
 SHOWN: Final = 20
 """Jobs that a table names at most."""
@@ -29,20 +31,21 @@ svg .bar{fill:#c2571a} svg .faint{fill:#d9c7b8} pre{background:#f4f6f8;padding:.
 """
 
 
-def report_html(verdict: Verdict, seen: Evidence, scenario_text: str, reproduce: str) -> str:
+def report_html(verdict: Verdict, seen: Evidence, scenario: Scenario, reproduce: str) -> str:
     """The whole page."""
     scale = Scale(max(verdict.seconds, 1.0))
-    parts = [*_head(verdict, reproduce), *_charts(seen, scale), *_jobs(seen), *_bites(verdict)]
-    parts += ["<h2>Scenario</h2>", f"<pre>{escape(scenario_text)}</pre>"]
+    parts = [*_head(verdict, scenario.about, reproduce), *_charts(seen, scale), *_jobs(seen), *_bites(verdict)]
+    parts += ["<h2>Scenario</h2>", f"<pre>{escape(scenario_yaml(scenario))}</pre>"]
     body = "\n".join(parts)
     title = escape(f"{verdict.scenario}, seed {verdict.seed}")
     head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en">{head}\n{body}\n</html>\n'
 
 
-def _head(verdict: Verdict, reproduce: str) -> Iterator[str]:
+def _head(verdict: Verdict, about: str, reproduce: str) -> Iterator[str]:
     word = "passed" if verdict.passed else "failed"
     yield f'<h1>{escape(verdict.scenario)}: <span class="{word}">{word}</span></h1>'
+    yield f"<p>{escape(about)}</p>"
     recovery = "" if verdict.recovered is None else f", recovered in {verdict.recovered:.1f} s"
     yield f"<p>Seed {verdict.seed}, {verdict.spent}{recovery}; <code>{verdict.likeness}</code>.</p>"
     if verdict.broken:

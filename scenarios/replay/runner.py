@@ -8,15 +8,18 @@ from pathlib import Path
 
 from forebay.actors.exits import ActorError
 from forebay.backends.errors import BackendError
+from forebay.backends.redis.connection import Connection
 from forebay.scenarios.fences import Fenced
 from forebay.scenarios.loop import Stuck, run, running_loop
 from forebay.scenarios.replay.evidence import Evidence
+from forebay.scenarios.replay.lists_stage import ListsStage, Store
 from forebay.scenarios.replay.play import Play
 from forebay.scenarios.replay.reading import load_scenario
-from forebay.scenarios.replay.schema import HOUR, Scenario
+from forebay.scenarios.replay.schema import HOUR, LISTS, Scenario
 from forebay.scenarios.replay.sim_stage import SimStage
 from forebay.scenarios.replay.told import Told
 from forebay.scenarios.replay.verdict import Broken, Verdict, verdict_of
+from forebay.scenarios.simulation.redis import SimRedis
 from forebay.scenarios.streams import Misaligned, Streams, Tape
 
 BROKE_OFF = (Stuck, Fenced, ActorError, BackendError)
@@ -61,18 +64,32 @@ def _check_aligned(tape: Tape, drawn: Tape) -> None:
             raise Misaligned(f"{told}; the code or the scenario is not what was recorded")
 
 
+def _stage_for(scenario: Scenario) -> SimStage | ListsStage:
+    if scenario.design == LISTS:
+        loop = running_loop()
+        return ListsStage(scenario, _store(SimRedis("redis", loop.clock, loop.streams.stream("redis"))))
+    return SimStage(scenario)
+
+
+def _store(server: SimRedis) -> Store:
+    async def limit(memory: int) -> None:
+        server.limit_memory(memory)
+
+    return Store(lambda: Connection(lambda: server.client("host")("redis:"), "simulated Redis"), limit)
+
+
 class _One:
     def __init__(self, scenario: Scenario, until: frozenset[str]) -> None:
         self._until = until
         self._scenario = scenario
-        self._stage: SimStage | None = None
+        self._stage: SimStage | ListsStage | None = None
         self._play: Play | None = None
         self.seconds = 0.0
 
     async def main(self) -> list[Broken]:
-        stage = self._stage = SimStage(self._scenario)
+        stage = self._stage = _stage_for(self._scenario)
         play = self._play = Play(self._scenario, stage, running_loop().streams.stream, self._until)
-        async with stage.world:
+        async with stage.running():
             stage.begin_run()
             try:
                 return await play.run()
@@ -83,7 +100,7 @@ class _One:
         stage = self._stage
         seen = Evidence() if stage is None else stage.seen
         eventually = None if self._play is None else self._play.eventually
-        digest = "" if stage is None else stage.world.digest
+        digest = "" if stage is None else stage.trace.digest
         verdict = verdict_of(self._scenario, seed, broken, seen, eventually, digest=digest, seconds=self.seconds)
         trees = dict(seen.moments[-1].trees) if seen.moments else {}
-        return Told(verdict, seen, tape, None if stage is None else stage.world.trace, trees)
+        return Told(verdict, seen, tape, None if stage is None else stage.trace, trees)

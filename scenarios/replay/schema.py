@@ -16,6 +16,9 @@ from forebay.config.kinds import Kind, ListOf, MapOf, Section, choice, duration,
 from forebay.scenarios.replay.amounts import Amount, Fixed, drawn, share
 
 FORMAT: Final = "forebay-scenario/1"
+FOREBAY: Final = "forebay"
+LISTS: Final = "lists"
+"""The design that a queue in Redis had before; see `scenarios.old_design`."""
 HOUR: Final = 3600.0
 
 _DAY: Final = 24 * HOUR
@@ -147,13 +150,16 @@ class Cluster:
 
 @frozen
 class Scenario:
-    """A whole scenario. `topology` is the production configuration that every one of `hosts` runs."""
+    """A whole scenario. `topology` is the production configuration that every one of `hosts` runs; `design` says what runs
+    there: `forebay`, or in its place the queue of `lists` in Redis that locks up when its memory is full.
+    """
 
     format: str = required(choice([FORMAT]))
     name: str = required(_NAME)
     about: str = required(_LINE)
     workload: tuple[Post, ...] = required(ListOf(Section(Post), least=1))
     topology: Config = field(factory=Config, metadata={"kind": Section(Config)})
+    design: str = setting(choice([FOREBAY, LISTS]), default=FOREBAY)
     hosts: tuple[str, ...] = setting(ListOf(_HOST, least=1), default=("a", "b"))
     kafka: Cluster = field(factory=Cluster, metadata={"kind": Section(Cluster)})
     faults: tuple[Fault, ...] = field(default=(), metadata={"kind": ListOf(Section(Fault))})

@@ -28,11 +28,12 @@ from forebay.scenarios.simulation.network import Refused
 from forebay.scenarios.simulation.posting import post_through
 from forebay.scenarios.simulation.process import Being
 from forebay.scenarios.simulation.world import World
+from forebay.scenarios.trace import Trace
 from forebay.supervisors.job_runtime import JobRuntime
 
 
 class SimStage:
-    """A `Stage`. Use `world` in an `async with`; the run's time counts from `begin_run`."""
+    """A `Stage`, while `running`. The run's time counts from `begin_run`."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.seen = Evidence()
@@ -52,6 +53,15 @@ class SimStage:
             zones={broker: scenario.kafka.zone_of(broker) for broker in range(1, scenario.kafka.brokers + 1)},
         )
         self._scene = Scene(self.world, downstream)
+
+    def running(self) -> World:
+        """What runs, in an `async with`."""
+        return self.world
+
+    @property
+    def trace(self) -> Trace:
+        """Every event of every host."""
+        return self.world.trace
 
     def begin_run(self) -> None:
         """Let the time of the run begin now."""

@@ -312,7 +312,7 @@ class SimRedis(Reach):
         """
         command = COMMANDS.get(name)
         if command is None:
-            raise Refused(f"ERR unknown command '{name.decode()}': the simulated Redis has what the queue uses")
+            raise Refused(f"ERR unknown command '{name.decode()}': the simulated Redis has what queues use here")
         if command.fills and self._full and not self._wrote:
             self.refused["", "memory"] += 1
             raise Refused(OUT_OF_MEMORY)

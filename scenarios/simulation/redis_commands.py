@@ -1,4 +1,4 @@
-"""The commands of a simulated Redis: those that the queue's scripts and its adapter use, and no others.
+"""The commands of a simulated Redis: those of the queue's scripts and its adapter, those of the old design, and no others.
 
 Each is a function of the data and the words behind its name, and answers as Redis does: bytes, an integer, None, or a list.
 """
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from forebay.scenarios.simulation.redis_data import Data, Hash, Refused, SortedSet, Text
+from forebay.scenarios.simulation.redis_data import Data, Hash, Items, Refused, SortedSet, Text
 
 Words = Sequence[bytes]
 Reply = Any
@@ -237,6 +237,51 @@ def _zscan(data: Data, words: Words) -> Reply:
     return [b"0", [word for score, member in order for word in (member, score_text(score))]]
 
 
+# --- lists
+
+
+def _items(data: Data, key: bytes) -> list[bytes]:
+    found = data.look(key, Items)
+    return [] if found is None else found.items
+
+
+def _lpush(data: Data, words: Words) -> Reply:
+    for item in words[1:]:
+        data.put(words[0], 0, item)
+    return len(_items(data, words[0]))
+
+
+def _lmove(data: Data, words: Words) -> Reply:
+    """LMOVE from to RIGHT LEFT, as RPOPLPUSH does."""
+    source, target, *ends = words
+    if ends != [b"RIGHT", b"LEFT"]:
+        raise Refused("ERR the simulated Redis has LMOVE from RIGHT to LEFT only")
+    items = _items(data, source)
+    data.look(target, Items)
+    if not items:
+        return None
+    item = items[-1]
+    data.put(source, len(items) - 1, None)
+    data.put(target, 0, item)
+    return item
+
+
+def _lrem(data: Data, words: Words) -> Reply:
+    """LREM key 1 item: the first one from the left."""
+    key, count, item = words
+    if count != b"1":
+        raise Refused("ERR the simulated Redis has LREM of one item only")
+    items = _items(data, key)
+    if item not in items:
+        return 0
+    data.put(key, items.index(item), None)
+    return 1
+
+
+def _llen(data: Data, words: Words) -> Reply:
+    return len(_items(data, words[0]))
+
+
 COMMANDS: Final[Mapping[bytes, Command]] = {
     b"DEL": Command(_del, writes=True),
     b"EXISTS": Command(_exists),
@@ -263,4 +308,8 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"ZRANGEBYSCORE": Command(_zrangebyscore),
     b"ZRANGEBYLEX": Command(_zrangebylex),
     b"ZSCAN": Command(_zscan),
+    b"LPUSH": Command(_lpush, writes=True, fills=True),
+    b"LMOVE": Command(_lmove, writes=True, fills=True),
+    b"LREM": Command(_lrem, writes=True),
+    b"LLEN": Command(_llen),
 }

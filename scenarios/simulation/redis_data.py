@@ -1,4 +1,4 @@
-"""What a simulated Redis holds: hashes, sorted sets, strings; how many bytes that takes; and the way back.
+"""What a simulated Redis holds: hashes, sorted sets, strings, lists; how many bytes that takes; and the way back.
 
 Every change goes through a few primitives, and each notes its own inverse. The notes of the last calls are kept, so that a
 failover to a replica that had not heard of them can take them back.
@@ -17,13 +17,14 @@ from typing import Any, Final, TypeVar
 KEY: Final = 100
 FIELD: Final = 64
 MEMBER: Final = 96
-"""Bytes that a key, a hash's field and a sorted set's member take besides what they hold."""
+ITEM: Final = 8
+"""Bytes that a key, a hash's field, a sorted set's member and a list's item take besides what they hold."""
 EMPTY: Final = 2**20
 """Bytes that an empty server reports."""
 KEPT: Final = 1000
 """How many of the newest writing calls can be taken back."""
 
-V = TypeVar("V", "Hash", "SortedSet", "Text")
+V = TypeVar("V", "Hash", "SortedSet", "Text", "Items")
 
 
 class Refused(Exception):
@@ -61,7 +62,15 @@ class Text:
         self.bytes = KEY
 
 
-Value = Hash | SortedSet | Text
+class Items:
+    """A list, from its left end to its right."""
+
+    def __init__(self) -> None:
+        self.items: list[bytes] = []
+        self.bytes = KEY
+
+
+Value = Hash | SortedSet | Text | Items
 Step = tuple[Callable[..., None], tuple[Any, ...]]
 
 
@@ -125,6 +134,19 @@ class Data:
         del content[size:]
         self._grow(found, len(content) - old)
         self._gone_if(key, empty=not content)
+
+    def put(self, key: bytes, place: int, item: bytes | None) -> None:
+        """Insert an item into a list before a place, or (None) remove the one there; an empty list is no key."""
+        found = self.look(key, Items) or self._made(key, Items())
+        if item is None:
+            old: bytes | None = found.items.pop(place)
+            self._grow(found, -ITEM - len(old or b""))
+            self._gone_if(key, empty=not found.items)
+        else:
+            old = None
+            found.items.insert(place, item)
+            self._grow(found, ITEM + len(item))
+        self._now.append((self.put, (key, place, old)))
 
     def replace(self, key: bytes, value: Value | None) -> None:
         """Put another value in a key's place, or remove it."""

@@ -5,6 +5,7 @@ import json
 import pytest
 from support.kafka_sites import remove
 from support.services import require
+from support.verification import ON_REAL
 
 from forebay.actors.relay.snapshots import settled_topic
 from forebay.config import ConfigError
@@ -117,8 +118,9 @@ def runs_on_real_servers(name):
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in library() if runs_on_real_servers(name)])
-def test_the_library_holds_on_real_servers(name):
+def test_the_library_holds_on_real_servers(name, record_figure):
     for kind in KINDS:
         require(kind)
     told = run_real(load_scenario(library()[name]), 1, print)
+    record_figure(f"{ON_REAL}{name}", told.verdict.seconds, "passed" if told.verdict.passed else "FAILED")
     assert told.verdict.passed, str(told.verdict)

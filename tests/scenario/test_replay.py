@@ -46,7 +46,6 @@ IN_BRIEF = (
     "lock-deleted",
     "redis-emptied",
     "redis-failed-over",
-    "slow-database",
     "swarm",
     "unclean-election",
     "worker-killed",

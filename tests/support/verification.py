@@ -26,6 +26,13 @@ LIBRARIES = (
     "uvicorn",
 )
 
+ON_REAL = "scenario on real servers: "
+"""How the name of a figure begins that is a scenario's verdict: its seconds, with the verdict for a unit."""
+DIFFERENCES = (
+    "Each is to have the verdict that it has on the simulation. What differs there, and which ones cannot be played, is "
+    "listed and explained in [scenarios.md](scenarios.md#on-real-servers)."
+)
+
 
 _HEAD = """# Verification
 
@@ -60,9 +67,18 @@ def _section(part: str, outcome: Outcome, folder: Path, chosen: str) -> str:
             *_table("Tests", "count", _counts(outcome)),
             *_listed("Failed", outcome.failed),
             *_listed("Skipped", (f"{n} x {reason}" for reason, n in outcome.skipped.items())),
-            *_listed("Figures", map(str, outcome.figures)),
+            *_listed("Figures", (str(one) for one in outcome.figures if not one.name.startswith(ON_REAL))),
+            *_on_real_servers(outcome),
         ]
     )
+
+
+def _on_real_servers(outcome: Outcome) -> list[str]:
+    """The scenarios of the library that were played on real servers, if some were, and how it went."""
+    played = [one for one in outcome.figures if one.name.startswith(ON_REAL)]
+    told = (f"{one.name.removeprefix(ON_REAL)}: {one.unit} in {one.value:.0f} s" for one in played)
+    head, *rest = _listed("Scenarios on real servers", told)
+    return [head, "", DIFFERENCES, *rest] if played else []
 
 
 def _circumstances(folder: Path) -> list[tuple[str, str]]:

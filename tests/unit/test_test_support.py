@@ -59,6 +59,7 @@ import pytest
 
 def test_passes(record_figure):
     record_figure("restart", 84, "microseconds")
+    record_figure("scenario on real servers: worker-killed", 12.4, "passed")
 
 def test_fails():
     assert False
@@ -115,6 +116,7 @@ def test_verification_names_machine_versions_failures_and_figures(run, tmp_path:
         "- test_suite.py::test_errors",
         "- 2 x no server",
         "- restart: 84 microseconds",
+        "- worker-killed: passed in 12 s",
     ]:
         assert line in written.splitlines()
     for row in ["tests", "date", "machine", "kernel", "Python", "SQLite", "anyio"]:

@@ -40,9 +40,10 @@ class Page(HTMLParser):
 
 
 def page_of_a_failure():
-    stage, broken = played(scenario(faults=FAULTS, about="<b>&"), bug=True)
+    toy = scenario(faults=FAULTS, about="<b>&")
+    stage, broken = played(toy, bug=True)
     verdict = Verdict("toy", 0, False, tuple(broken), counted(stage.seen), "d" * 64, None, tuple(stage.seen.bites), 100.0)
-    return stage, report_html(verdict, stage.seen, "about: <b>&", "forebay scenario run toy.yaml --seed 0")
+    return stage, report_html(verdict, stage.seen, toy, "forebay scenario run toy.yaml --seed 0")
 
 
 def test_a_failed_run_is_shown_with_what_broke_what_was_done_and_who_was_lost():
@@ -59,6 +60,7 @@ def test_a_failed_run_is_shown_with_what_broke_what_was_done_and_who_was_lost():
     assert "host.kill host=a at 5.000 s" in text
     assert "forebay scenario run toy.yaml --seed 0" in text
     assert "about: <b>&" in text  # escaped: it is text
+    assert "<b>&" in page.text  # and at the top, by itself
 
 
 def test_it_asks_the_network_for_nothing():
@@ -81,6 +83,6 @@ def test_a_verdict_says_what_it_was_on_and_why_real_servers_have_no_digest():
     told = json.loads(real.to_json())
     assert told.keys() == json.loads(simulated.to_json()).keys()
     assert (told["on"], told["digest"]) == ("real", None)
-    page = report_html(real, Evidence(), "", "forebay scenario run toy --on real --seed 0")
+    page = report_html(real, Evidence(), scenario(), "forebay scenario run toy --on real --seed 0")
     assert "20 s on real servers" in page
     assert "no digest" in page

@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from forebay.scenarios.loop import run, running_loop
 from forebay.scenarios.simulation.redis import SimRedis
 from forebay.scenarios.simulation.redis_commands import COMMANDS
-from forebay.scenarios.simulation.redis_data import EMPTY, Data, Hash, Refused, SortedSet, Text
+from forebay.scenarios.simulation.redis_data import EMPTY, Data, Hash, Items, Refused, SortedSet, Text
 
 
 class Client:
@@ -81,8 +81,8 @@ def test_it_looks_at_its_memory_once_before_a_call_and_not_within():
 
 def test_a_script_that_fails_keeps_what_it_had_written():
     async def main(_, call):
-        with pytest.raises(ResponseError, match="unknown command 'LPUSH'"):
-            await call("EVAL", in_script(["HSET", "h", "f", "v"], ["LPUSH", "l", "x"]), 0)
+        with pytest.raises(ResponseError, match="unknown command 'RPUSH'"):
+            await call("EVAL", in_script(["HSET", "h", "f", "v"], ["RPUSH", "l", "x"]), 0)
         assert await call("HGET", "h", "f") == b"v"
         with pytest.raises(ResponseError, match="attempt to"):
             await call("EVAL", "return nil + 1", 0)
@@ -231,7 +231,7 @@ def test_what_it_does_not_know_is_refused_by_name():
 
 # --- data
 
-KEYS = st.sampled_from([b"h1", b"h2", b"z1", b"z2", b"t1", b"t2"])
+KEYS = st.sampled_from([b"h1", b"h2", b"z1", b"z2", b"t1", b"t2", b"l1", b"l2"])
 WORDS = st.binary(max_size=4)
 NUMBERS = st.integers(0, 40)
 
@@ -245,6 +245,11 @@ def changes(draw):
         b"h": [(b"HSET", draw(WORDS), draw(WORDS)), (b"HDEL", draw(WORDS)), (b"HINCRBY", b"#", number)],
         b"z": [(b"ZADD", number, draw(WORDS)), (b"ZREM", draw(WORDS))],
         b"t": [(b"SETRANGE", number, draw(WORDS)), (b"SETBIT", number, draw(st.sampled_from([b"0", b"1"])))],
+        b"l": [
+            (b"LPUSH", draw(WORDS)),
+            (b"LREM", b"1", draw(WORDS)),
+            (b"LMOVE", draw(st.sampled_from([b"l1", b"l2"])), b"RIGHT", b"LEFT"),
+        ],
     }[key[:1]]
     name, *words = draw(st.sampled_from([*commands, (b"DEL",)]))
     return name, (key, *words)
@@ -259,6 +264,8 @@ def contents(data):
         elif isinstance(value, SortedSet):
             assert value.order == sorted((score, member) for member, score in value.scores.items())
             plain[key] = value.scores.copy()
+        elif isinstance(value, Items):
+            plain[key] = value.items.copy()
         else:
             assert isinstance(value, Text)
             plain[key] = bytes(value.content)
@@ -283,6 +290,16 @@ def test_taking_calls_back_leads_to_what_was_there_before_them(before, after):
     new = len(data._calls) - left
     assert data.take_back(new) == new
     assert contents(data) == known
+
+
+def test_a_list_is_taken_from_in_the_order_in_which_it_was_posted_to_and_loses_what_is_removed():
+    data = Data()
+    assert [COMMANDS[b"LPUSH"].run(data, (b"l", item)) for item in (b"1", b"2", b"3")] == [1, 2, 3]
+    move = (b"l", b"flight", b"RIGHT", b"LEFT")
+    assert [COMMANDS[b"LMOVE"].run(data, move) for _ in range(4)] == [b"1", b"2", b"3", None]
+    assert [COMMANDS[b"LREM"].run(data, (b"flight", b"1", b"2")) for _ in range(2)] == [1, 0]
+    assert [COMMANDS[b"LLEN"].run(data, (key,)) for key in (b"l", b"flight")] == [0, 2]
+    assert data.keys[b"flight"].items == [b"3", b"1"]
 
 
 @given(st.lists(st.tuples(NUMBERS, WORDS), max_size=30), NUMBERS, NUMBERS, st.booleans(), st.booleans())
