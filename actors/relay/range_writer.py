@@ -23,6 +23,7 @@ from forebay.actors.relay.outage import Outage
 from forebay.actors.relay.term_queue import REFUSALS, TermQueue
 from forebay.backends.errors import BackendError, JobTooLarge, MarkMismatch, Unavailable
 from forebay.backends.ports import Acks, Log, ParkedRecord, Queue, QueuedJob, Record
+from forebay.backends.settled import Settled
 from forebay.config.values import Backoff
 
 Item = QueuedJob | ParkedRecord
@@ -70,9 +71,14 @@ class RangeWriter:
         self._acks = acks
         self._term_queue = term_queue
         self._log_outage = Outage(ctx, "log", backoff)
+        self._ended: dict[int, Settled] = {}
 
     async def write(self, wanted: Range) -> None:
         """Return when the mark stands at `wanted.to`, however long that takes. Raises `ANSWERS`."""
+        self._ended.pop(wanted.partition, None)  # a mark that went back took ends with it
+        await self._write_in_parts(wanted)
+
+    async def _write_in_parts(self, wanted: Range) -> None:
         try:
             await self._put(wanted, wanted.items)
         except ANSWERS:
@@ -80,7 +86,7 @@ class RangeWriter:
         except BackendError as error:
             if len(wanted.items) > 1:
                 for half in wanted.halves():
-                    await self.write(half)
+                    await self._write_in_parts(half)
             else:
                 await self._divert(wanted, error)
 
@@ -155,8 +161,11 @@ class RangeWriter:
         await self._park(wanted, [set_aside(record, why), name_aside(record, why)])
 
     async def _has_ended(self, partition: int, offset: int) -> bool:
-        settled = await self._term_queue.ask(partial(self._queue.settled, self._term.topic, self._term.token))
-        return partition in settled and settled[partition].has_ended(offset)
+        """Asked once for a range: while it is written, nothing at or above its mark ends."""
+        if partition not in self._ended:
+            settled = await self._term_queue.ask(partial(self._queue.settled, self._term.topic, self._term.token))
+            self._ended[partition] = settled.get(partition, Settled(0))
+        return self._ended[partition].has_ended(offset)
 
     async def _park(self, wanted: Range, ways: Sequence[ParkedRecord]) -> None:
         """Park the job, with its bytes if the queue takes them."""

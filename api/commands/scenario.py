@@ -128,16 +128,18 @@ def run(file: str, on: str, seed: int, seeds: range | None, jobs: int | None, ou
 def shrink(file: str, seed: int, runs: int, out: Path) -> None:
     """Make a failing run as small as it goes: the few faults that matter, short and round."""
     from forebay.scenarios.replay.shrink import shrink as shrunk_from  # noqa: PLC0415 - help must not wait for it
+    from forebay.scenarios.replay.shrink import sought  # noqa: PLC0415
     from forebay.scenarios.streams import Streams  # noqa: PLC0415
 
     _, one = _read(file)
     first = _run(one, seed).verdict
     if first.passed:
         raise WrongUse(f"{one.name} passes with seed {seed}; find a seed that fails with `forebay scenario run --seeds`")
-    click.echo(f"looking for: {', '.join(sorted(first.names))}", err=True)
+    wanted = sought(first.names)
+    click.echo(f"looking for: {', '.join(sorted(wanted))}", err=True)
 
     def fails(candidate: Scenario, number: int) -> bool:
-        again = bool(first.names & _run(candidate, number, until=first.names).verdict.names)
+        again = bool(wanted & _run(candidate, number, until=wanted).verdict.names)
         click.echo("x" if again else ".", nl=False, err=True)
         return again
 

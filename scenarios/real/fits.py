@@ -11,6 +11,7 @@ from forebay.config.yaml_reader import read_yaml
 from forebay.scenarios.real.fleet_of import redis_urls
 from forebay.scenarios.real.verbs import REAL_VERBS
 from forebay.scenarios.replay.amounts import Fixed
+from forebay.scenarios.replay.invariants import SIMULATED
 from forebay.scenarios.replay.places import at, items
 from forebay.scenarios.replay.schema import Fault, Scenario
 from forebay.scenarios.servers.kafka_cluster import RACKS
@@ -29,6 +30,7 @@ def check_fits(scenario: Scenario, path: Path) -> None:
     node = read_yaml(path.read_text(encoding="utf-8-sig"), {}, problems)
     for fault, place in zip(scenario.faults, items(node, "faults"), strict=True):
         _check_fault(scenario, fault, place, problems)
+    _check_checks(scenario, node, problems)
     _check_servers(scenario, node, problems)
     problems.raise_any()
 
@@ -44,6 +46,17 @@ def _check_fault(scenario: Scenario, fault: Fault, place: Node, problems: Proble
         inner = at(place, "queue")
         want = f"name {followed[0]}, or run it with --on sim: on real servers the first Redis has a replica"
         problems.add(inner.path, inner.line, "a queue whose Redis has no replica", want)
+
+
+def _check_checks(scenario: Scenario, node: Node, problems: Problems) -> None:
+    for group, names in (("always", scenario.invariants.always), ("eventually", scenario.invariants.eventually)):
+        for index, name in enumerate(names):
+            if name in SIMULATED:
+                place = at(node, "invariants", group, index)
+                want = "run it with --on sim: real servers do not show what they were told of leases"
+                problems.add(
+                    f"invariants.{group}[{index}]", place.line, f"{name}, which only the simulation can check", want
+                )
 
 
 def _check_servers(scenario: Scenario, node: Node, problems: Problems) -> None:

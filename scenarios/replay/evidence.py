@@ -12,6 +12,7 @@ from forebay.actors.events import Event, Noted
 from forebay.actors.snapshot import Node
 from forebay.backends.ports import Record
 from forebay.jobs.envelope import ID
+from forebay.scenarios.simulation.lease_use import LeaseUse
 
 Place = tuple[str, int, int]
 """A record's: topic, partition, offset."""
@@ -96,9 +97,9 @@ class Evidence:
     """Everything seen so far.
 
     `gone` are accepted jobs whose record the log itself lost; `again` are jobs that were posted twice; `detoured` are jobs
-    with a record in the topic's retry lane; `ends` are ids that
-    ended without being done, and how (`dead`, `parked`); `settled` are finished ones that a snapshot in the log says have
-    ended, and since when; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`, `memory`);
+    with a record in the topic's retry lane; `ends` are ids that ended without being done, and how (`dead`, `parked`);
+    `settled` are finished ones that a snapshot in the log says have ended, and since when; `leases` is what a simulated
+    queue was told of leases; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`, `memory`);
     `losses` are the times at which a queue lost data; `healed` is when the healing was over, None before.
     """
 
@@ -112,6 +113,7 @@ class Evidence:
     ends: dict[str, str] = field(factory=dict)
     settled: dict[str, float] = field(factory=dict)
     writes: list[Write] = field(factory=list)
+    leases: list[LeaseUse] = field(factory=list)
     losses: list[float] = field(factory=list)
     refusals: Counter[str] = field(factory=Counter)
     events: list[tuple[str, Event]] = field(factory=list)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Final
 
 from attrs import evolve
 
 from forebay.jobs import JobContext, Registry, RetryPolicy
-from forebay.scenarios.loop import running_loop
 from forebay.scenarios.replay.evidence import Evidence, Run
 from forebay.scenarios.replay.scene import Downstream
 from forebay.scenarios.replay.workload import Job
@@ -41,15 +41,15 @@ class Handling:
         self._seen = seen
         self._downstream = downstream
 
-    def registry(self, host: str, life: int, began: float) -> Registry:
-        """Return the handlers of one life of a host; times count from `began`."""
+    def registry(self, host: str, life: int, now: Callable[[], float]) -> Registry:
+        """Return the handlers of one life of a host; `now` tells the seconds of the run."""
         registry = Registry()
 
         @registry.job(TYPE, retry=RETRY)
         async def handle(job: JobContext) -> None:
-            runs, now = self._seen.runs, running_loop().time
+            runs = self._seen.runs
             intact = job.raw == self.payloads.get(job.id)
-            runs.append(Run(job.id, host, life, now() - began, intact=intact))
+            runs.append(Run(job.id, host, life, now(), intact=intact))
             place, failed = len(runs) - 1, True
             try:
                 await asyncio.sleep(job.args["takes"] + self._downstream.slower)
@@ -57,6 +57,6 @@ class Handling:
                     raise DownstreamFailed(f"run {job.attempt} of {job.id} was to fail")
                 failed = False
             finally:
-                runs[place] = evolve(runs[place], ended=now() - began, failed=failed)
+                runs[place] = evolve(runs[place], ended=now(), failed=failed)
 
         return registry

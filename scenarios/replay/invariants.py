@@ -16,6 +16,7 @@ from forebay.actors.snapshot import Node, State
 from forebay.scenarios.replay.duplicates import RECORDING, SNAPSHOT_SLACK, duplicates_explained, within
 from forebay.scenarios.replay.evidence import Evidence, Run, Write
 from forebay.scenarios.replay.examples import some
+from forebay.scenarios.replay.leases import clean_stop, one_lease
 
 Check = Callable[[Evidence], str | None]
 
@@ -195,5 +196,10 @@ CHECKS: Final[Mapping[str, Check]] = {
     "settled-once": settled_once,
     "stops-without-room": stops_without_room,
     "calls-bounded": calls_bounded,
+    "one-lease": one_lease,
+    "clean-stop": clean_stop,
 }
 """Every check that a scenario can name."""
+
+SIMULATED: Final = frozenset({"one-lease", "clean-stop"})
+"""Checks of what only a simulated queue shows."""

@@ -24,6 +24,7 @@ T = TypeVar("T")
 Fails = Callable[[Scenario, int], bool]
 """Whether a run of the scenario with the seed breaks what is looked for."""
 
+RECOVERY: Final = "expect recovery"
 LEAST_JOBS: Final = 10
 LEAST_PHASE: Final = 5.0
 LEAST_CONVERGE: Final = 15.0
@@ -39,6 +40,13 @@ class Shrunk:
     seed: int
     steps: tuple[str, ...]
     runs: int
+
+
+def sought(broken: frozenset[str]) -> frozenset[str]:
+    """Return which of the promises that a run broke (`Verdict.names`) are to stay broken: not the time that it took to
+    recover, if there is another. With less time to recover it would be all that is left.
+    """
+    return (broken - {RECOVERY}) or broken
 
 
 def shrink(scenario: Scenario, seed: int, draws: Draws, fails: Fails, *, runs: int = 200, others: int = 2) -> Shrunk:

@@ -42,13 +42,14 @@ class SimStage:
         self._handling = Handling(self.seen, downstream)
         self._topics = [topic.name for topic in scenario.topology.topics]
         self._written: dict[str, int] = {}
+        self._used: dict[str, int] = {}
         self._asked: Counter[str] = Counter()
         self._snapshots: dict[tuple[str, int], int] = {}
         self._posts = running_loop().streams.stream("posts")
         self.world = World(
             scenario.topology,
             hosts=scenario.hosts,
-            handlers=lambda host: self._handling.registry(host.name, host.lives, self._began),
+            handlers=lambda host: self._handling.registry(host.name, host.lives, self.now),
             booted=self._listen,
             zones={broker: scenario.kafka.zone_of(broker) for broker in range(1, scenario.kafka.brokers + 1)},
         )
@@ -168,6 +169,9 @@ class SimStage:
                 Write(w.at - self._began, w.host, w.topic, w.token, w.partition, w.start, w.to, w.epoch, w.spell)
                 for w in new
             ]
+            used = redis.leases[self._used.get(redis.name, 0) :]
+            self._used[redis.name] = len(redis.leases)
+            self.seen.leases += [evolve(use, at=use.at - self._began) for use in used]
             self.seen.losses += [at - self._began for at in redis.losses]
             for (_, why), count in redis.refused.items():
                 self.seen.refusals[why] += count

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any, Final
 
 from forebay.scenarios.replay.counts import COUNTS
-from forebay.scenarios.replay.invariants import CHECKS
+from forebay.scenarios.replay.invariants import CHECKS, SIMULATED
 from forebay.scenarios.replay.sightings import SIGHTINGS
 from forebay.scenarios.replay.verbs import VERBS
 from forebay.scenarios.replay.verdict import SIM
@@ -25,16 +25,16 @@ def vocabulary(real: Container[str]) -> Iterator[str]:
         about = verb.about + (" Over at once." if verb.end is None else "")
         yield _line(name + args, BOTH if name in real else SIM, about)
     yield "checks (always:, eventually:)"
-    yield from _described(CHECKS)
+    yield from _described(CHECKS, SIMULATED)
     yield "sightings (sometimes:, never:)"
     yield from _described(SIGHTINGS)
     yield "figures (expect: counts:)"
     yield "  " + ", ".join(COUNTS)
 
 
-def _described(named: Mapping[str, Any]) -> Iterator[str]:
+def _described(named: Mapping[str, Any], simulated: Container[str] = ()) -> Iterator[str]:
     for name, function in named.items():
-        yield _line(name, BOTH, (function.__doc__ or "").strip().split("\n")[0])
+        yield _line(name, SIM if name in simulated else BOTH, (function.__doc__ or "").strip().split("\n")[0])
 
 
 def _line(name: str, where: str, about: str) -> str:

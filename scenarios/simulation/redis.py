@@ -21,6 +21,7 @@ from forebay.actors.relay.headroom import STOP
 from forebay.backends.ports import Clock, Counts
 from forebay.backends.redis.codec import prefix
 from forebay.backends.redis.scripts import COUNTS, SCRIPTS
+from forebay.scenarios.simulation.lease_use import LeaseUse, lease_uses, topic_of
 from forebay.scenarios.simulation.network import NOBODY, Reach
 from forebay.scenarios.simulation.redis_client import SimClient, SimConnection
 from forebay.scenarios.simulation.redis_commands import COMMANDS, Reply
@@ -61,9 +62,10 @@ class RangeWritten:
 class SimRedis(Reach):
     """One server by name. `random` is drawn from only while there is jitter. Its time of day is the clock's.
 
-    `written` are the ranges that the relays have written, in order; `refused` counts what the scripts refused, by script and
-    reason (`stale`, `missing`, `mismatch`; `memory`, of any script, for a full one); `losses` are the times at which it lost
-    data; `asked` counts by host what it was asked: commands, and connections.
+    `written` are the ranges that the relays have written, `leases` what workers were given and said, in order; `refused`
+    counts what the scripts refused, by script and reason (`stale`, `missing`, `mismatch`; `memory`, of any script, for a
+    full one); `losses` are the times at which it lost data; `asked` counts by host what it was asked: commands, and
+    connections.
     """
 
     def __init__(self, name: str, clock: Clock, random: Random) -> None:
@@ -72,6 +74,7 @@ class SimRedis(Reach):
         self.up = True
         self.max_memory = 0
         self.written: list[RangeWritten] = []
+        self.leases: list[LeaseUse] = []
         self.refused: Counter[tuple[str, str]] = Counter()
         self.losses: list[float] = []
         self.asked: Counter[str] = Counter()
@@ -331,16 +334,15 @@ class SimRedis(Reach):
     def _note(self, host: str, script: str, words: Sequence[bytes], reply: Reply) -> None:
         if not isinstance(reply, list) or not reply:
             return
+        at = asyncio.get_running_loop().time()
+        self.leases += lease_uses(at, host, script, words, reply)
         if reply[0] in _REFUSALS:
             self.refused[script, reply[0].decode()] += 1
         elif script in ("write", "rewind", "plant"):
-            key, _, generation, index, epoch, partition, start, to, *_ = (
-                word.decode() for word in (*words[:8], b"", b"", b"")
-            )
+            _, generation, index, epoch, partition, start, to, *_ = (word.decode() for word in (*words[1:8], b"", b"", b""))
             if script == "plant":
                 epoch, partition, start = str(reply[1], "ascii"), "-1", "0"
             to = to if script == "write" else start
-            topic = key[key.index("{") + 1 : key.rindex("}")]
-            at, token = asyncio.get_running_loop().time(), (int(generation), int(index))
+            topic, token = topic_of(words[0]), (int(generation), int(index))
             spell = self._spell if self._filled else 0
             self.written.append(RangeWritten(at, host, topic, token, epoch, int(partition), int(start), int(to), spell))

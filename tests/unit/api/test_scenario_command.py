@@ -173,6 +173,7 @@ def test_words_say_where_they_work(forebay):
     assert " sim " in shown["host.skew"]
     assert " both " in shown["host.kill"]
     assert " both " in shown["one-writer"]
+    assert " sim " in shown["one-lease"]
     assert shown["queue-away"].split() == ["queue-away", "both"]
 
 

@@ -11,7 +11,7 @@ from support.peers import settle, standing
 from support.relay_tree import run
 
 from forebay.actors.relay.detour import RETRY_AFTER
-from forebay.actors.relay.messages import BatchWritten, Rewind, Term, Write
+from forebay.actors.relay.messages import BatchWritten, CutAt, Rewind, Term, Write
 from forebay.actors.relay.partition_consumer import read
 from forebay.actors.relay.redis_writer import RedisWriter
 from forebay.backends.errors import BackendError, JobTooLarge, Unavailable
@@ -316,5 +316,20 @@ def test_an_answer_that_was_lost_makes_no_job_a_refused_one():
             assert await write(stand, *(record(n) for n in range(5))) == BatchWritten(1, 5)
             assert await queued(stand) == ["j0", "j1", "j3", "j4"]
             assert len(await put_back(stand)) == 1
+
+    run(main)
+
+
+def test_what_had_ended_is_asked_once_for_a_range_and_anew_after_its_mark_went_back():
+    async def main():
+        async with writing() as stand:
+            await stand.queue.port.restore("jobs", TOKEN, stand.epoch, {1: Settled(0, b"\x70")})
+            stand.queue.refused = {f"j{offset}" for offset in range(8)}
+            await write(stand, *(record(offset) for offset in range(4)))
+            assert (stand.queue.calls["settled"], len(await put_back(stand))) == (1, 1)
+            stand.subject.tell(CutAt(1, 1, stand.ref("a")))
+            assert await stand.told["a"].get() == Rewind(1, 1)
+            await write(stand, *(record(offset) for offset in range(1, 4)))
+            assert (stand.queue.calls["settled"], len(await put_back(stand))) == (2, 4)
 
     run(main)

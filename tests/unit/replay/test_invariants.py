@@ -6,12 +6,14 @@ import pytest
 from attrs import evolve
 
 from forebay.actors.events import Exited, Noted, Started, Zombie
-from forebay.actors.exits import Failed
+from forebay.actors.exits import Failed, Shutdown
 from forebay.actors.snapshot import MailboxView, Node, State
 from forebay.scenarios.replay.counts import counted
 from forebay.scenarios.replay.evidence import Accepted, Bite, Evidence, Moment, Run, Write
 from forebay.scenarios.replay.invariants import CHECKS
+from forebay.scenarios.replay.leases import KEEPER
 from forebay.scenarios.replay.sightings import SIGHTINGS
+from forebay.scenarios.simulation.lease_use import CLAIMED, LeaseUse
 
 LOCK = "/relays/relay[jobs]/topic_lock"
 
@@ -45,6 +47,21 @@ def noted(name, path="/x", at=1.0):
     return Noted(at=at, path=path, name=name)
 
 
+def used(what, epoch, at=1.0, valid=True):
+    return LeaseUse(at, "a", "jobs", "x", epoch, what, valid)
+
+
+def keeper(*kinds):
+    """What befell the keeper of host a, at 1, 2 ... seconds."""
+    return [("a", kind(at=float(at), path=KEEPER)) for at, kind in enumerate(kinds, 1)]
+
+
+def exited(exit_):
+    return lambda **where: Exited(exit=exit_, **where)
+
+
+STOPPED = exited(Shutdown("the runtime stops"))
+
 RIGHT = {
     "nothing-lost": Evidence(accepted={"x": job(), "y": job(), "z": job()}, runs=[run("x")], ends={"y": "dead"}, gone={"z"}),
     "nothing-gone": Evidence(accepted={"x": job()}, gone={"other"}),
@@ -63,6 +80,16 @@ RIGHT = {
     ),
     "stops-without-room": Evidence(writes=[write((1, 1), spell=1)] * 3 + [write((1, 1), spell=2)] + [write((1, 1))] * 9),
     "calls-bounded": moment(asked={"a": 800}),
+    "one-lease": Evidence(
+        leases=[
+            used(CLAIMED, 1),
+            used(CLAIMED, 2),
+            used("done", 1, valid=False),
+            used("retry", 2),
+            used("done", 2, valid=False),
+        ]
+    ),
+    "clean-stop": Evidence(runs=[run(ended=1.5)], events=keeper(Started, STOPPED), leases=[used("done", 1, at=1.6)]),
 }
 WRONG = {
     "nothing-lost": Evidence(accepted={"x": job()}, runs=[run(failed=True)]),
@@ -83,6 +110,8 @@ WRONG = {
     "settled-once": Evidence(accepted={"x": job()}, settled={"x": 5.0}, runs=[run(), run(started=9.0)]),
     "stops-without-room": Evidence(writes=[write((1, 1), spell=1)] * 4),
     "calls-bounded": moment(asked={"a": 801}),
+    "one-lease": Evidence(leases=[used(CLAIMED, 1), used(CLAIMED, 2), used("retry", 1)]),
+    "clean-stop": Evidence(runs=[run(ended=1.5)], events=keeper(Started, STOPPED), leases=[used("retry", 1, at=1.4)]),
 }
 
 
@@ -94,6 +123,26 @@ def test_a_check_passes_what_is_right(name):
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_finds_what_is_wrong(name):
     assert CHECKS[name](WRONG[name])
+
+
+def test_a_queue_that_lost_a_lease_takes_what_is_said_under_the_one_before():
+    lost = evolve(WRONG["one-lease"], losses=[1.0])
+    assert CHECKS["one-lease"](lost) is None
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        (keeper(Started, exited(Failed(ValueError("a bug")))), False),  # what it had is left to the reaper
+        (keeper(Started, Started, STOPPED), False),  # it was killed
+        (keeper(Started), False),  # it runs
+        ([*keeper(Started, STOPPED), ("a", Noted(at=1.4, path=KEEPER, name="lease_lost", fields=(("job", "x"),)))], False),
+        ([*keeper(Started, STOPPED), ("a", Noted(at=1.4, path=KEEPER, name="lease_lost", fields=(("job", "y"),)))], True),
+        ([*keeper(Started, STOPPED), ("b", Started(at=1.7, path=KEEPER))], True),
+    ],
+)
+def test_only_a_worker_that_ends_in_order_must_have_told_what_it_finished(events, found):
+    assert (CHECKS["clean-stop"](evolve(WRONG["clean-stop"], events=events)) is not None) is found
 
 
 def test_a_run_that_a_pause_held_up_is_explained_by_it():

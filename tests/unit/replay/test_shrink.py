@@ -5,7 +5,7 @@ from support.toy_stage import played, scenario
 
 from forebay.scenarios.replay.plan import pinned
 from forebay.scenarios.replay.reading import scenario_from
-from forebay.scenarios.replay.shrink import shrink
+from forebay.scenarios.replay.shrink import shrink, sought
 from forebay.scenarios.replay.writing import plain_scenario
 from forebay.scenarios.streams import Streams
 
@@ -46,6 +46,12 @@ def test_two_faults_of_many_are_left_with_round_times_and_few_jobs(failing):
     assert sum(post.count for post in left.scenario.workload) <= 50
     assert left.runs <= 200
     assert scenario_from(plain_scenario(left.scenario)) == left.scenario
+
+
+def test_the_time_to_recover_is_not_looked_for_where_something_else_is_broken():
+    both = frozenset({"expect recovery", "always one-writer"})
+    assert sought(both) == {"always one-writer"}
+    assert sought(both - {"always one-writer"}) == {"expect recovery"}
 
 
 def test_it_stops_at_its_number_of_runs(failing):

@@ -55,6 +55,11 @@ def test_what_real_servers_can_do_is_let_through(checked):
             "host.skew, host: a, by: 5,",
             "16: faults[0].do: found host.skew, which only the simulation",
         ),
+        (
+            "workload:",
+            "invariants: {eventually: [lag-zero, clean-stop]}\nworkload:",
+            "13: invariants.eventually[1]: found clean-stop, which only the simulation can check; run it with --on sim",
+        ),
         ("queue: again,", "queue: second,", "17: faults[1].queue: found a queue whose Redis has no replica; name main, or"),
         ("queue: again,", "queue: main | again,", "17: faults[1].queue: found a queue whose Redis has no replica"),
         ('one:6379"}\n  topics', 'three:6379"}\n  topics', "8: topology.queues: found 3 Redis servers; use at most 2"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from random import Random
 
 import pytest
 from hiredis import pack_command
@@ -11,7 +12,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from forebay.backends.ports import Done, Lease, QueuedJob, Retry, Token
+from forebay.backends.redis.queue import RedisQueue
 from forebay.scenarios.loop import run, running_loop
+from forebay.scenarios.simulation.lease_use import CLAIMED
 from forebay.scenarios.simulation.redis import SimRedis
 from forebay.scenarios.simulation.redis_commands import COMMANDS
 from forebay.scenarios.simulation.redis_data import EMPTY, Data, Hash, Items, Refused, SortedSet, Text
@@ -214,6 +218,24 @@ def test_news_reach_those_who_have_subscribed():
         assert (await pubsub.get_message(1))["type"] == "pong"
         await pubsub.aclose()
         assert await call("EVAL", in_script(["PUBLISH", "news", "hello"]), 0) == 0
+
+    simulated(main)
+
+
+def test_it_knows_who_was_given_a_job_and_what_was_said_of_it():
+    async def main(server, _call):
+        queue, token = RedisQueue("redis://simulated", Random(1), make=server.client("b")), Token(0, 1)
+        await queue.start()
+        epoch = (await queue.plant("jobs", token)).epoch
+        await queue.write("jobs", token, epoch, 0, 0, 1, [QueuedJob(0, "x", "t", b"")])
+        (claim,) = await queue.claim("jobs", Lease("worker", 1, 10.0), 5)
+        await queue.end("jobs", "worker", [Retry("x", claim.epoch - 1, 0.0, "no"), Done("x", claim.epoch)])
+        await queue.stop()
+        assert [(use.host, use.topic, use.id, use.epoch - claim.epoch, use.what, use.valid) for use in server.leases] == [
+            ("b", "jobs", "x", 0, CLAIMED, True),
+            ("b", "jobs", "x", -1, "retry", False),
+            ("b", "jobs", "x", 0, "done", True),
+        ]
 
     simulated(main)
 
