@@ -28,10 +28,10 @@ class Process:
 
     @property
     def state(self) -> str:
-        """The kernel's letter: R, S or D (alive), T (stopped); empty if it has ended."""
+        """The kernel's letter: R, S or D (alive), T (stopped), Z (ending); empty if it has ended."""
         _reap(self.pid)
         letter, started = _look(self.pid)
-        return letter if started == self.started and letter not in "ZX" else ""
+        return letter if started == self.started else ""
 
     @property
     def alive(self) -> bool:
@@ -90,13 +90,17 @@ def launch(command: Sequence[str], environ: Mapping[str, str], log: Path, *, det
 
 
 def _look(pid: int) -> tuple[str, str]:
-    """State and start of whatever has this id; see proc_pid_stat(5). The command's name may hold anything but is in ()."""
+    """State and start of whatever has this id; see proc_pid_stat(5). The command's name may hold anything but is in ().
+
+    A process whose first thread is through is a zombie already, but holds its ports until the last one is: it has not ended.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return "", ""
     fields = stat.rpartition(")")[2].split()
-    return fields[0], f"{BOOT.read_text().strip()}/{fields[19]}"
+    letter, threads = fields[0], int(fields[17])
+    return "" if letter == "X" or (letter == "Z" and threads <= 1) else letter, f"{BOOT.read_text().strip()}/{fields[19]}"
 
 
 def _reap(pid: int) -> None:

@@ -145,7 +145,7 @@ async def test_a_blocked_loop_and_a_stuck_handler_are_seen():
             await until_event(runtime, lambda event: type(event).__name__ == "HandlerStuck")
             runtime.ref("/a").place.process.task.cancel()
             lag = readings.points()["forebay.loop.lag"][0]
-            assert (lag.count, lag.sum >= 0.1) == (1, True)
+            assert (lag.count >= 1, lag.sum >= 0.1) == (True, True)  # a busy machine may block it once more
             assert readings.values("handler.stuck") == {at("/a"): 1}
 
 

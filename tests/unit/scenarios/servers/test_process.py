@@ -2,10 +2,12 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from attrs import evolve
+from support.live import eventually
 
 from forebay.scenarios.servers.ports import EPHEMERAL, free_ports
 from forebay.scenarios.servers.process import Process, launch
@@ -26,6 +28,26 @@ async def test_a_process_is_alive_until_it_was_killed_and_leaves_no_zombie(sleep
     assert await sleeper.ended(5)
     assert not Path(f"/proc/{sleeper.pid}").exists()
     assert not sleeper.send(signal.SIGKILL)
+
+
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+async def test_a_process_has_not_ended_before_its_last_thread_has(tmp_path):
+    """Its ports are taken until then, and a server that starts again on one of them would fail."""
+    process = launch([sys.executable, "-c", FIRST_THREAD_ENDS], os.environ, tmp_path / "log", detached=False)
+
+    async def first_thread_is_through():
+        return process.state == "Z"
+
+    await eventually(first_thread_is_through)
+    assert process.alive
+    assert process.send(signal.SIGKILL)
+    assert await process.ended(5)
 
 
 async def test_another_process_with_the_same_id_is_never_signalled(sleeper: Process):
