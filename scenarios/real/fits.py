@@ -11,9 +11,10 @@ from forebay.config.yaml_reader import read_yaml
 from forebay.scenarios.real.fleet_of import redis_urls
 from forebay.scenarios.real.verbs import REAL_VERBS
 from forebay.scenarios.replay.amounts import Fixed
-from forebay.scenarios.replay.invariants import SIMULATED
-from forebay.scenarios.replay.places import at, items
+from forebay.scenarios.replay.invariants import CHECKS, SIMULATED
+from forebay.scenarios.replay.places import at, items, names_outside
 from forebay.scenarios.replay.schema import Fault, Scenario
+from forebay.scenarios.replay.sightings import SIGHTINGS
 from forebay.scenarios.servers.kafka_cluster import RACKS
 
 REDIS: Final = 2
@@ -49,14 +50,9 @@ def _check_fault(scenario: Scenario, fault: Fault, place: Node, problems: Proble
 
 
 def _check_checks(scenario: Scenario, node: Node, problems: Problems) -> None:
-    for group, names in (("always", scenario.invariants.always), ("eventually", scenario.invariants.eventually)):
-        for index, name in enumerate(names):
-            if name in SIMULATED:
-                place = at(node, "invariants", group, index)
-                want = "run it with --on sim: real servers do not show what they were told of leases"
-                problems.add(
-                    f"invariants.{group}[{index}]", place.line, f"{name}, which only the simulation can check", want
-                )
+    want = "run it with --on sim: real servers do not show what they were told of leases"
+    for place, name, _ in names_outside(scenario.invariants, node, CHECKS.keys() - SIMULATED, SIGHTINGS):
+        problems.add(place.path, place.line, f"{name}, which only the simulation can check", want)
 
 
 def _check_servers(scenario: Scenario, node: Node, problems: Problems) -> None:

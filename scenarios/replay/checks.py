@@ -12,7 +12,7 @@ from forebay.scenarios.replay.amounts import Amount, Between, Fixed, OneOf
 from forebay.scenarios.replay.counts import COUNTS
 from forebay.scenarios.replay.invariants import CHECKS
 from forebay.scenarios.replay.lists_checks import check_lists
-from forebay.scenarios.replay.places import at, items, text_at
+from forebay.scenarios.replay.places import at, items, names_outside, text_at
 from forebay.scenarios.replay.schema import LISTS, Fault, Scenario
 from forebay.scenarios.replay.sightings import SIGHTINGS
 from forebay.scenarios.replay.verbs import VERBS
@@ -47,20 +47,8 @@ def _check_stores(scenario: Scenario, node: Node, problems: Problems) -> None:
 
 
 def _check_names(scenario: Scenario, node: Node, problems: Problems) -> None:
-    named = scenario.invariants
-    groups: list[tuple[str, tuple[str, ...], Iterable[str]]] = [
-        ("always", named.always, CHECKS),
-        ("eventually", named.eventually, CHECKS),
-        ("never", named.never, SIGHTINGS),
-        ("sometimes", named.sometimes, SIGHTINGS),
-    ]
-    for group, names, known in groups:
-        for index, name in enumerate(names):
-            if name not in known:
-                place = at(node, "invariants", group, index)
-                problems.add(
-                    f"invariants.{group}[{index}]", place.line, f"{name!r}, which is not known", nearest(name, known)
-                )
+    for place, name, known in names_outside(scenario.invariants, node, CHECKS, SIGHTINGS):
+        problems.add(place.path, place.line, f"{name!r}, which is not known", nearest(name, known))
     for name in scenario.expect.counts:
         if name not in COUNTS:
             place = at(node, "expect", "counts", name)

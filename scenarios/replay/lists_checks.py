@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
 from forebay.config.nodes import Node
 from forebay.config.problems import Problems
-from forebay.scenarios.replay.places import at, items, text_at
+from forebay.scenarios.replay.places import at, items, names_outside, text_at
 from forebay.scenarios.replay.schema import LISTS, Post, Scenario
 from forebay.scenarios.replay.verbs import VERBS
 
@@ -50,14 +50,5 @@ def _posts(scenario: Scenario, node: Node) -> Iterator[tuple[Node, str]]:
 
 
 def _named(scenario: Scenario, node: Node) -> Iterator[tuple[Node, str]]:
-    named = scenario.invariants
-    groups: list[tuple[str, tuple[str, ...], Collection[str]]] = [
-        ("always", named.always, CHECKS),
-        ("eventually", named.eventually, CHECKS),
-        ("never", named.never, SIGHTINGS),
-        ("sometimes", named.sometimes, SIGHTINGS),
-    ]
-    for group, names, known in groups:
-        for index, name in enumerate(names):
-            if name not in known:
-                yield at(node, "invariants", group, index), f"{name}, which {LISTS} have nothing to show of"
+    for place, name, _ in names_outside(scenario.invariants, node, CHECKS, SIGHTINGS):
+        yield place, f"{name}, which {LISTS} have nothing to show of"

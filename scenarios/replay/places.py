@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from forebay.config.nodes import Node
+from forebay.scenarios.replay.schema import Invariants
 
 
 def at(node: Node, *keys: str | int) -> Node:
@@ -31,3 +33,19 @@ def text_at(node: Node, key: str) -> Any:
     """The scalar of a mapping's key; None if it has none."""
     inner = node.value.get(key) if isinstance(node.value, dict) else None
     return None if inner is None else inner.value
+
+
+def names_outside(
+    named: Invariants, node: Node, checks: Collection[str], sightings: Collection[str]
+) -> Iterator[tuple[Node, str, Collection[str]]]:
+    """Yield each name of a scenario's invariants that may not stand there: its place, itself, and what may."""
+    groups = [
+        ("always", named.always, checks),
+        ("eventually", named.eventually, checks),
+        ("never", named.never, sightings),
+        ("sometimes", named.sometimes, sightings),
+    ]
+    for group, names, known in groups:
+        for index, name in enumerate(names):
+            if name not in known:
+                yield at(node, "invariants", group, index), name, known
