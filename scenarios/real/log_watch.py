@@ -53,7 +53,7 @@ class LogWatch:
                     for record in await self._new(ends, extents[ends]):
                         if (end := read_end(record)) is not None:
                             self._seen.ends[end.id] = end.kind
-                    self._seen.detoured |= {id_of(record) for record in await self._new(retry, extents[retry])}
+                    self._seen.detoured.update(id_of(record) for record in await self._new(retry, extents[retry]))
                 await self._look_for_gone(extents)
             except BackendError:
                 return None

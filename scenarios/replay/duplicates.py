@@ -70,11 +70,11 @@ def duplicates_explained(seen: Evidence) -> str | None:
 
 
 def _has_two_records(seen: Evidence, id_: str) -> bool:
-    """Whether both records of a job that was put back into the log bring it: the queue forgot after that, or the relay ended
-    before its mark passed the first of them.
+    """Whether two records of a job that was put back into the log bring it: the queue forgot after that, or the relay ended
+    before its mark passed the one that it had put back.
     """
     detours = _detours(seen, id_)
-    return seen.in_both_lanes(id_) or any(
+    return seen.comes_twice(id_) or any(
         bite.do in FORGET and bite.bit and bite.at >= at for bite in seen.bites for at in detours
     )
 

@@ -97,10 +97,10 @@ class Evidence:
     """Everything seen so far.
 
     `gone` are accepted jobs whose record the log itself lost; `again` are jobs that were posted twice; `detoured` are jobs
-    with a record in the topic's retry lane; `ends` are ids that ended without being done, and how (`dead`, `parked`);
-    `settled` are finished ones that a snapshot in the log says have ended, and since when; `leases` is what a simulated
-    queue was told of leases; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`, `memory`);
-    `losses` are the times at which a queue lost data; `healed` is when the healing was over, None before.
+    with records in the topic's retry lane, and how many; `ends` are ids that ended without being done, and how (`dead`,
+    `parked`); `settled` are finished ones that a snapshot in the log says have ended, and since when; `leases` is what a
+    simulated queue was told of leases; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`,
+    `memory`); `losses` are the times at which a queue lost data; `healed` is when the healing was over, None before.
     """
 
     accepted: dict[str, Accepted] = field(factory=dict)
@@ -108,7 +108,7 @@ class Evidence:
     unknown: set[str] = field(factory=set)
     again: set[str] = field(factory=set)
     gone: set[str] = field(factory=set)
-    detoured: set[str] = field(factory=set)
+    detoured: Counter[str] = field(factory=Counter)
     runs: list[Run] = field(factory=list)
     ends: dict[str, str] = field(factory=dict)
     settled: dict[str, float] = field(factory=dict)
@@ -149,12 +149,13 @@ class Evidence:
                 found.setdefault(place, []).append(event.at)
         return found
 
-    def in_both_lanes(self, id_: str) -> bool:
-        """Whether a relay ended after it had put the job back into the log and before its mark passed the first record: then
-        both records bring it.
+    def comes_twice(self, id_: str) -> bool:
+        """Whether a relay ended after it had put the job back into the log and before its mark passed the record: then that
+        record brings it too, or puts it back once more. Once the mark has passed, it is noted that the job was put back.
         """
         job = self.accepted.get(id_)
-        return id_ in self.detoured and (job is None or (job.topic, job.partition, job.offset) not in self.put_back())
+        noted = () if job is None else self.put_back().get((job.topic, job.partition, job.offset), ())
+        return self.detoured[id_] > len(noted)
 
     def excused(self, id_: str) -> bool:
         """Whether the job's own acks allow its loss: the leader's alone, and the log lost the record."""

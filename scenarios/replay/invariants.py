@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from forebay.actors.events import Zombie
+from forebay.actors.events import Noted, Zombie
 from forebay.actors.snapshot import Node, State
 from forebay.scenarios.replay.duplicates import RECORDING, SNAPSHOT_SLACK, duplicates_explained, within
 from forebay.scenarios.replay.evidence import Evidence, Run, Write
@@ -142,15 +142,17 @@ def stops_without_room(seen: Evidence) -> str | None:
 
 def settled_once(seen: Evidence) -> str | None:
     """What a snapshot in the log says has ended is not run again, whatever the queue forgets; but for a failover that took
-    the end back, a job that is in the log twice, and a host that stood still between taking a job and running it.
+    the end back, a job that is in the log twice, a host that stood still between taking a job and running it, and a queue
+    that was given back what it knew before the snapshot could be read: a replica in sync lacked it.
     """
     again = [
         run.id
         for run in seen.runs
         if run.started > seen.settled.get(run.id, run.started) + RECORDING
         and run.id not in seen.again
-        and not seen.in_both_lanes(run.id)
+        and not seen.comes_twice(run.id)
         and not _taken_back(seen, run)
+        and not _given_back_before(seen, run)
     ]
     return some(again, "jobs ran though a snapshot says that they had ended")
 
@@ -164,6 +166,22 @@ def _taken_back(seen: Evidence, run: Run) -> bool:
         "kafka.answers.break": (posted - RECORDING, posted + RECORDING),
     }
     return any(within(bite, *windows[bite.do]) for bite in seen.bites if bite.do in windows)
+
+
+def _given_back_before(seen: Evidence, run: Run) -> bool:
+    """Whether the queue's memory is one that was restored after the job had ended, and before readers saw the snapshot."""
+    job, settled = seen.accepted[run.id], seen.settled[run.id]
+    restored = [
+        event.at
+        for _, event in seen.events
+        if isinstance(event, Noted)
+        and event.name == "restored"
+        and event.at < run.started
+        and f"relay[{job.topic}]" in event.path
+        and dict(event.fields)["partition"] == job.partition
+    ]
+    ended = [other.ended for other in seen.runs if other.id == run.id and other.ended is not None and not other.failed]
+    return bool(restored) and min(ended, default=settled) < max(restored) < settled
 
 
 def calls_bounded(seen: Evidence) -> str | None:

@@ -207,7 +207,7 @@ class SimStage:
                 end = read_end(record)
                 if end is not None:
                     seen.ends[end.id] = end.kind
-            seen.detoured |= {id_of(record) for record in self._records(retry_topic(topic))}
+            seen.detoured |= Counter(id_of(record) for record in self._records(retry_topic(topic)))
             self._look_at_snapshots(topic)
         left = {id_: seen.accepted[id_] for id_ in seen.unended()}
         for topic in {job.topic for job in left.values()}:

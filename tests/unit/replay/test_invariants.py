@@ -47,6 +47,11 @@ def noted(name, path="/x", at=1.0):
     return Noted(at=at, path=path, name=name)
 
 
+def put_back(at, offset=0):
+    fields = (("topic", "jobs"), ("partition", 0), ("offset", offset), ("error", "refused"))
+    return "a", Noted(at=at, path="/w", name="put_back", fields=fields)
+
+
 def used(what, epoch, at=1.0, valid=True):
     return LeaseUse(at, "a", "jobs", "x", epoch, what, valid)
 
@@ -174,11 +179,10 @@ def test_only_what_can_keep_an_end_from_being_recorded_explains_that_a_job_ran_a
 
 @pytest.mark.parametrize(("offset", "wiped", "explains"), [(0, 3.0, True), (0, 1.0, False), (1, 3.0, False)])
 def test_a_job_that_was_put_back_into_the_log_has_two_records_that_a_queue_which_forgot_gets_again(offset, wiped, explains):
-    fields = (("topic", "jobs"), ("partition", 0), ("offset", offset), ("error", "refused"))
     seen = Evidence(
         accepted={"x": job()},
         runs=[run(started=40.0, ended=41.0), run(started=50.0, ended=51.0)],
-        events=[("a", Noted(at=2.0, path="/w", name="put_back", fields=fields))],
+        events=[put_back(at=2.0, offset=offset)],
         bites=[Bite("f", "redis.wipe", {}, wiped)],
     )
     assert (CHECKS["duplicates-explained"](seen) is None) is explains
@@ -191,7 +195,21 @@ def test_a_job_that_a_relay_put_back_and_ended_before_its_mark_moved_has_two_rec
     seen = Evidence(accepted={"x": job()}, settled={"x": 42.0}, runs=twice)
     for name in ("duplicates-explained", "settled-once"):
         assert CHECKS[name](seen) is not None
-        assert CHECKS[name](evolve(seen, detoured={"x"})) is None
+        assert CHECKS[name](evolve(seen, detoured=Counter("x"))) is None
+    noted_once = evolve(seen, events=[put_back(at=2.0)])
+    assert CHECKS["duplicates-explained"](evolve(noted_once, detoured=Counter("x"))) is not None
+    assert CHECKS["duplicates-explained"](evolve(noted_once, detoured=Counter("xx"))) is None
+
+
+@pytest.mark.parametrize(
+    ("restored", "partition", "explains"), [(3.0, 0, True), (3.0, 1, False), (6.0, 0, False), (1.5, 0, False)]
+)
+def test_a_queue_that_was_given_back_before_a_snapshot_could_be_read_does_not_know_what_that_says(
+    restored, partition, explains
+):
+    fields = (("partition", partition), ("next", 0), ("ended_above", 0))
+    note = Noted(at=restored, path="/relays/relay[jobs]/term/settled_marks", name="restored", fields=fields)
+    assert (CHECKS["settled-once"](evolve(WRONG["settled-once"], events=[("a", note)])) is None) is explains
 
 
 LATE = {"started": 30.0, "ended": 31.0}
@@ -220,10 +238,7 @@ def test_a_queue_that_forgot_explains_what_ended_before_the_newest_snapshot_that
 
 
 def test_that_an_ended_job_was_put_back_does_not_excuse_its_next_run():
-    fields = (("topic", "jobs"), ("partition", 0), ("offset", 0), ("error", "refused"))
-    put_back = [("a", Noted(at=4.0, path="/w", name="put_back", fields=fields))]
-    seen = WRONG["settled-once"]
-    assert CHECKS["settled-once"](evolve(seen, events=put_back)) is not None
+    assert CHECKS["settled-once"](evolve(WRONG["settled-once"], events=[put_back(at=4.0)])) is not None
 
 
 def test_a_job_that_was_posted_twice_may_run_twice():
