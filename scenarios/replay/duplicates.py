@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 from typing import Final
 
-from forebay.actors.events import Noted
+from forebay.actors.events import Exited, Noted
 from forebay.actors.relay.settled_marks import SNAPSHOT_INTERVAL
 from forebay.scenarios.replay.evidence import Bite, Evidence, Run
 from forebay.scenarios.replay.examples import some
@@ -53,6 +53,12 @@ next term has come."""
 
 SLOW: Final = 0.4
 """Seconds: where messages take no longer, a lease does not lapse, and ends are recorded."""
+
+
+FIRST_SNAPSHOT: Final = 2.5
+"""Seconds within which a term has written its first snapshot, if messages are not slow: it asks the queue twice, and the log
+once.
+"""
 
 
 def duplicates_explained(seen: Evidence) -> str | None:
@@ -115,13 +121,24 @@ def _must_be_known(seen: Evidence, ended: float, forgot: float) -> bool:
     """
     if _unhindered(seen, ended, forgot) > SNAPSHOT_SLACK:
         return True
-    begun = [event.at for _, event in seen.events if isinstance(event, Noted) and event.name == "term_begins"]
     return any(
-        ended + 1.0 < at < forgot - 1.0
-        and not any(_can(bite, BRING_BACK) and within(bite, ended - AFTERMATH, at + 1.0) for bite in seen.bites)
+        ended + 1.0 < at < forgot - FIRST_SNAPSHOT
+        and not any(_can(bite, BRING_BACK) and within(bite, ended - AFTERMATH, at + FIRST_SNAPSHOT) for bite in seen.bites)
         and not any(bite.do in CUT and within(bite, at, forgot) for bite in seen.bites)
-        for at in begun
+        for at in _terms(seen)
     )
+
+
+def _terms(seen: Evidence) -> list[float]:
+    """When terms began that went on until they must have written their first snapshot."""
+    ends = [(host, e.at) for host, e in seen.events if isinstance(e, Exited) and e.path.endswith("/term/settled_marks")]
+    return [
+        event.at
+        for host, event in seen.events
+        if isinstance(event, Noted)
+        and event.name == "term_begins"
+        and not any(host == where and event.at <= at <= event.at + FIRST_SNAPSHOT for where, at in ends)
+    ]
 
 
 def _unhindered(seen: Evidence, since: float, until: float) -> float:

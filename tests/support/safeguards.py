@@ -78,6 +78,11 @@ def python(function: Callable[..., object], right: str, wrong: str) -> Callable[
     return partial(in_python, function, right, wrong)
 
 
+APPEND = "            await self._log_outage.call(partial(self._log.append, (again,), self._acks))\n"
+REFUSED = (
+    '        except BackendError as refused:\n            why = f"{why}; and the log refuses it: {refused}"\n        else:\n'
+)
+
 SAFEGUARDS = (
     Safeguard(
         "fence",
@@ -122,10 +127,8 @@ SAFEGUARDS = (
         [
             python(
                 RangeWriter._divert,
-                "            await self._log_outage.call(partial(self._log.append, (again,), self._acks))\n",
-                "            await self._put(wanted, ())\n"
-                "            await self._log_outage.call(partial(self._log.append, (again,), self._acks))\n"
-                "            return\n",
+                f"{APPEND}{REFUSED}            await self._put(wanted, ())\n",
+                f"            await self._put(wanted, ())\n{APPEND}{REFUSED}",
             )
         ],
     ),

@@ -213,7 +213,8 @@ def test_a_queue_that_was_given_back_before_a_snapshot_could_be_read_does_not_kn
 
 
 LATE = {"started": 30.0, "ended": 31.0}
-BEGINS = [("a", noted("term_begins", at=5.0))]
+BEGINS = [("a", noted("term_begins", LOCK, at=5.0))]
+MARKS_ENDED = ("a", Exited(at=6.0, path="/relays/relay[jobs]/term/settled_marks", exit=Shutdown("the lock is lost")))
 
 
 @pytest.mark.parametrize(
@@ -226,6 +227,8 @@ BEGINS = [("a", noted("term_begins", at=5.0))]
         ([], [Bite("f", "consul.down", {}, 4.0, until=22.0)], True),
         (BEGINS, [Bite("f", "consul.down", {}, 4.0, until=22.0)], False),  # a term begins with a snapshot
         (BEGINS, [Bite("f", "redis.cut", {}, 4.0, until=22.0)], True),
+        ([*BEGINS, MARKS_ENDED], [Bite("f", "consul.down", {}, 4.0, until=22.0)], True),  # before it could write one
+        ([*BEGINS, ("b", MARKS_ENDED[1])], [Bite("f", "consul.down", {}, 4.0, until=22.0)], False),
         (BEGINS, [Bite("f", "consul.down", {}, 4.0, until=22.0), Bite("g", "kafka.broker.kill", {}, 9.0)], True),
     ],
 )
