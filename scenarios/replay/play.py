@@ -6,7 +6,6 @@ It knows nothing of simulations: time is the running loop's.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
@@ -105,14 +104,15 @@ class Play:
 
 
 class _Faults:
-    """The strokes of a run. What several strokes hold down is up again when the last of them ends."""
+    """The strokes of a run. What several strokes hold down is up again when the last of them ends; where each holds it in a
+    measure of its own (`by`, `share`, `memory`), the newest of those in force rules.
+    """
 
     def __init__(self, stage: Stage, strokes: Iterable[Stroke]) -> None:
         self._stage = stage
         self._strokes = tuple(strokes)
         self._in_force: dict[int, int] = {}
         self._begun: set[int] = set()
-        self._holds: Counter[tuple[object, ...]] = Counter()
         self._acting: list[asyncio.Task[Any]] = []
         self._began = 0.0
 
@@ -141,7 +141,6 @@ class _Faults:
         place = len(bites) - 1
         if VERBS[stroke.do].end is not None:
             self._in_force[number] = place
-            self._holds[_hold(stroke)] += 1
         bit = await self._whole(self._stage.begin(stroke))
         self._begun.add(number)
         bites[place] = evolve(bites[place], bit=bit)
@@ -151,9 +150,11 @@ class _Faults:
 
     async def _end(self, number: int) -> None:
         stroke, place = self._strokes[number], self._in_force.pop(number)
-        self._holds[_hold(stroke)] -= 1
-        if not self._holds[_hold(stroke)]:
+        others = [other for other in map(self._strokes.__getitem__, self._in_force) if _held(other) == _held(stroke)]
+        if not others:
             await self._whole(self._stage.end(stroke))
+        elif _has_measure(stroke):
+            await self._whole(self._stage.begin(others[-1]))
         bites = self._stage.seen.bites
         bites[place] = evolve(bites[place], until=self._now())
 
@@ -182,8 +183,14 @@ class _Faults:
         return asyncio.get_running_loop().time() - self._began
 
 
-def _hold(stroke: Stroke) -> tuple[object, ...]:
-    return (stroke.do, *sorted(stroke.args.items()))
+def _held(stroke: Stroke) -> tuple[object, ...]:
+    """What it holds, however it does that and in whatever measure: what is undone in one way at one place."""
+    verb = VERBS[stroke.do]
+    return (verb.end, *(value for name, value in stroke.args.items() if verb.args[name].names))
+
+
+def _has_measure(stroke: Stroke) -> bool:
+    return any(not argument.names for argument in VERBS[stroke.do].args.values())
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -30,6 +30,20 @@ def test_what_two_faults_hold_down_is_up_again_when_the_last_of_them_ends():
     assert [bite.bit for bite in stage.seen.bites] == [True, False]
 
 
+def test_a_host_that_was_stopped_while_it_was_dead_starts_when_both_are_over():
+    stop = {"id": "stop", "do": "host.stop", "host": "a", "at": "10s", "lasts": "1s"}
+    stage, _ = played(scenario(faults=[down("kill", "a", at="5s", lasts="10s"), stop]))
+    assert stage.strokes == [(5.0, "kill", True), (10.0, "stop", True), (15.0, "kill", False)]
+
+
+def test_of_two_that_hold_the_same_thing_in_their_own_measures_the_newest_in_force_rules():
+    """A short one that ends does not end the long one."""
+    long = {"id": "long", "do": "host.skew", "host": "a", "by": 300, "at": "1s", "lasts": "29s"}
+    short = {"id": "short", "do": "host.skew", "host": "a", "by": 5, "at": "2s", "lasts": "1s"}
+    stage, _ = played(scenario(faults=[long, short]))
+    assert stage.strokes == [(1.0, "long", True), (2.0, "short", True), (3.0, "long", True), (30.0, "long", False)]
+
+
 def test_a_fault_waits_for_the_nth_event_of_its_kind():
     when = {"event": "Noted", "name": "posted", "path": "/x*", "nth": 3}
     stage, _ = played(scenario(faults=[down("late", "a", when=when, after="2s", lasts="1s")]))
