@@ -10,6 +10,9 @@ from attrs import field, frozen
 
 from .problems import Problems, shorten
 
+Environment = Mapping[str, str] | None
+"""The variables that a configuration may name; None where none is looked at."""
+
 MAX_DEPTH = 20
 """How deep mappings and lists may be nested; the schema needs five."""
 
@@ -48,7 +51,7 @@ def join(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def from_data(data: object, environ: Mapping[str, str], problems: Problems, path: str = "", depth: int = 0) -> Node:
+def from_data(data: object, environ: Environment, problems: Problems, path: str = "", depth: int = 0) -> Node:
     """The tree of plain Python data (mappings, sequences, scalars), variables replaced."""
     if depth > MAX_DEPTH:
         return broken(problems, path, None, "something nested", f"use at most {MAX_DEPTH} levels")
@@ -67,7 +70,7 @@ def from_data(data: object, environ: Mapping[str, str], problems: Problems, path
     return scalar(data, path, None, environ, problems)
 
 
-def scalar(value: object, path: str, line: int | None, environ: Mapping[str, str], problems: Problems) -> Node:
+def scalar(value: object, path: str, line: int | None, environ: Environment, problems: Problems) -> Node:
     """The node of a scalar, with `${NAME}` and `${NAME:-default}` replaced in texts."""
     if isinstance(value, str) and "${" in value:
         return _expand(value, path, line, environ, problems)
@@ -83,7 +86,8 @@ def broken(problems: Problems, path: str, line: int | None, found: str, want: st
     return Node(path, line, None, broken=True)
 
 
-def _expand(text: str, path: str, line: int | None, environ: Mapping[str, str], problems: Problems) -> Node:
+def _expand(text: str, path: str, line: int | None, environ: Environment, problems: Problems) -> Node:
+    known = environ or {}
     used: list[str] = []
     faults: list[tuple[str, str]] = []
 
@@ -93,9 +97,11 @@ def _expand(text: str, path: str, line: int | None, environ: Mapping[str, str], 
             return "${"
         if name is None:
             faults.append(("a ${ without a name", "write ${NAME}, ${NAME:-default} or $${"))
-        elif environ.get(name) or (default is None and name in environ):
+        elif known.get(name) or (default is None and name in known):
             used.append(name)
-            return environ[name]
+            return known[name]
+        elif default is None and environ is None:
+            faults.append((f"${{{name}}}", f"write ${{{name}:-default}}, or a value: no environment is looked at here"))
         elif default is None:
             want = f"set the environment variable {name}, or write ${{{name}:-default}}"
             faults.append((f"${{{name}}}, which is not set", want))

@@ -6,11 +6,9 @@ merge keys, tags, several documents, deep nesting, texts over 1 MiB. PyYAML read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
-from .nodes import MAX_DEPTH, Node, broken, join, scalar
+from .nodes import MAX_DEPTH, Environment, Node, broken, join, scalar
 from .problems import Problems, shorten
 
 MAX_TEXT = 2**20
@@ -23,7 +21,7 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-def read_yaml(text: str, environ: Mapping[str, str], problems: Problems) -> Node:
+def read_yaml(text: str, environ: Environment, problems: Problems) -> Node:
     """The tree of a YAML text, variables replaced; an empty text is an empty mapping."""
     empty = Node("", 1, {})
     if len(text) > MAX_TEXT:
@@ -70,7 +68,7 @@ def _acceptable(text: str, problems: Problems) -> bool:
 
 
 class _Builder:
-    def __init__(self, environ: Mapping[str, str], problems: Problems) -> None:
+    def __init__(self, environ: Environment, problems: Problems) -> None:
         self._environ = environ
         self._problems = problems
         self._constructor = yaml.constructor.SafeConstructor()

@@ -23,6 +23,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 def scenario_schema() -> dict[str, Any]:
     """The schema, as plain data."""
     schema = _section(Scenario)
+    schema["required"].append("topology")  # it has a default in code, which only a part of a scenario makes use of
     schema["$defs"] = {"Fault": _section(Fault)}
     schema["properties"]["faults"] = {"type": "array", "items": {"oneOf": [_fault(n, v) for n, v in VERBS.items()]}}
     return {"$schema": DIALECT, "title": "A scenario of forebay", **schema}

@@ -11,10 +11,11 @@ from attrs import evolve
 from forebay.config import Config, ConfigError, load
 from forebay.config.checks import check as check_config
 from forebay.config.kinds import Section, options
+from forebay.config.loading import read_text
 from forebay.config.nodes import Node, from_data, join
 from forebay.config.problems import Problems, describe_value
 from forebay.config.structure import INVALID, nearest, read, refuse_unknown
-from forebay.config.yaml_reader import MAX_TEXT, read_yaml
+from forebay.config.yaml_reader import read_yaml
 from forebay.scenarios.replay.amounts import Amount, drawn
 from forebay.scenarios.replay.checks import check
 from forebay.scenarios.replay.schema import Fault, Scenario
@@ -31,19 +32,15 @@ def load_scenario(path: Path) -> Scenario:
     No environment is looked at: a scenario depends on nothing but its file. Raises `ConfigError`.
     """
     problems = Problems(str(path))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.add("", None, f"no readable file ({error})", "name a scenario file")
-        problems.raise_any()
-        raise  # not reached: a problem was noted
-    return read_scenario(text[: MAX_TEXT + 1], str(path), path.parent)
+    text = read_text(path, "name a scenario file", problems)
+    problems.raise_any()
+    return read_scenario(text, str(path), path.parent)
 
 
 def read_scenario(text: str, source: str, folder: Path) -> Scenario:
     """The scenario in a YAML text; `source` names it in errors, paths in it start from `folder`. Raises `ConfigError`."""
     problems = Problems(source)
-    node = read_yaml(text, {}, problems)
+    node = read_yaml(text, None, problems)
     problems.raise_any()
     return _structured(node, problems, folder)
 
@@ -51,17 +48,17 @@ def read_scenario(text: str, source: str, folder: Path) -> Scenario:
 def scenario_from(mapping: Mapping[str, Any], source: str = "<mapping>", folder: Path = Path()) -> Scenario:
     """The scenario in plain data of the same form. Raises `ConfigError`."""
     problems = Problems(source)
-    return _structured(from_data(mapping, {}, problems), problems, folder)
+    return _structured(from_data(mapping, None, problems), problems, folder)
 
 
 def _structured(node: Node, problems: Problems, folder: Path) -> Scenario:
     members = node.value if isinstance(node.value, dict) else {}
     rest = {key: inner for key, inner in members.items() if key not in {TOPOLOGY, FAULTS}}
     scenario = read(Section(Scenario), evolve(node, value=rest if isinstance(node.value, dict) else node.value), problems)
-    topology = _topology(members[TOPOLOGY], problems, folder) if TOPOLOGY in members else Config()
+    topology = _topology(members.get(TOPOLOGY), node, problems, folder)
     faults = _faults(members[FAULTS], problems) if FAULTS in members else ()
-    if scenario is not INVALID:
-        scenario = evolve(scenario, topology=topology or Config(), faults=faults)
+    if scenario is not INVALID and topology is not None:
+        scenario = evolve(scenario, topology=topology, faults=faults)
         check(scenario, node, problems)
     problems.raise_any()
     assert isinstance(scenario, Scenario)
@@ -71,10 +68,16 @@ def _structured(node: Node, problems: Problems, folder: Path) -> Scenario:
 # --- the production configuration
 
 
-def _topology(node: Node, problems: Problems, folder: Path) -> Config | None:
+def _topology(node: Node | None, around: Node, problems: Problems, folder: Path) -> Config | None:
+    """None where it has a problem: what depends on it is not looked at then."""
+    if node is None:
+        if isinstance(around.value, dict):
+            want = "topology is required here: a configuration, or the path of a file that holds it"
+            problems.add(TOPOLOGY, around.line, "nothing", want)
+        return None
     if isinstance(node.value, str):
         try:
-            return load(folder / node.value, {})
+            return load(folder / node.value, None)
         except ConfigError as error:
             problems.found.extend(error.problems)
             return None
@@ -85,7 +88,7 @@ def _topology(node: Node, problems: Problems, folder: Path) -> Config | None:
         check_config(config, rooted, inner)
     for problem in inner.found:
         problems.add(join(node.path, problem.key) if problem.key else node.path, problem.line, problem.found, problem.want)
-    return config if isinstance(config, Config) else None
+    return config if isinstance(config, Config) and not inner.found else None
 
 
 def _rooted(node: Node, path: str) -> Node:

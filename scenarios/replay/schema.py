@@ -44,10 +44,10 @@ def optional(kind: Kind) -> Any:
 class Post:
     """Jobs that are posted: `count` of them, the first at `at`, the last at most `over` later, at drawn instants.
 
-    `takes` is how long a handler runs, drawn for each run; `fails` the share of runs that raise an error; `poison` the
-    share of jobs whose every run does; `again` the share of jobs that are posted twice, as by a client that got no answer.
-    `size` is the length of a job's payload. `host` is who takes the posts; none named,
-    each job goes to one of those that run.
+    `takes` is how long its handler runs, `size` the length of its payload, and `fails` the share of its runs that raise an
+    error: where these are a range or a choice, each job has its own. `poison` is the share of jobs whose every run raises
+    one; `again` the share of jobs that are posted twice, as by a client that got no answer. `host` is who takes the posts;
+    none named, each job goes to one of those that run.
     """
 
     count: int = required(integer(1, 1_000_000))
@@ -122,6 +122,10 @@ class Bound:
     least: int = setting(integer(0, 10**9), default=0)
     most: int = setting(integer(0, 10**9), default=10**9)
 
+    def __attrs_post_init__(self) -> None:
+        if self.least > self.most:
+            raise ValueError("let least be no more than most")
+
 
 @frozen
 class Expect:
@@ -133,7 +137,7 @@ class Expect:
 
 @frozen
 class Cluster:
-    """The simulated Kafka: how many `brokers`, from 1, over how many `zones`, from a; brokers take turns."""
+    """Kafka: how many `brokers`, from 1, over how many `zones`, from a; brokers take turns."""
 
     brokers: int = setting(integer(1, 99), default=3)
     zones: int = setting(integer(1, 26), default=3)

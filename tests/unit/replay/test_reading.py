@@ -99,6 +99,43 @@ def test_what_is_written_reads_back_to_the_same_scenario():
             "x.yaml:11: workload[0].topic: found 'jobs', which is not there; write one of mail",
         ),
         ("format: forebay-scenario/1", "format: 2", "x.yaml:1: format: found 2; write forebay-scenario/1"),
+        (
+            "hosts: [a, b]",
+            "hosts: [a, b, a]",
+            "x.yaml:9: hosts[2]: found a second host 'a'; give each host a name of its own",
+        ),
+        (
+            "event: Noted",
+            "event: Notd",
+            "x.yaml:14: faults[1].when.event: found 'Notd', which is not there; did you mean Noted?",
+        ),
+        ("nth: 2", "nth: 2, host: c", "x.yaml:14: faults[1].when.host: found 'c', which is not there; write one of a, b"),
+        ("event: Noted", "event: Started", "x.yaml:14: faults[1].when.name: found the name of a Started; leave name out"),
+        (
+            "at: 5s..20s",
+            "at: 5s, after: 3s",
+            "x.yaml:13: faults[0].after: found a time after no event; give the event (when)",
+        ),
+        (
+            "[one-writer]",
+            "[one-writer, one-writer]",
+            "x.yaml:15: invariants.always[1]: found 'one-writer' a second time; name it",
+        ),
+        (
+            "most: 10",
+            "least: 11, most: 10",
+            "x.yaml:16: expect.counts.duplicates: found values that do not fit; let least be no",
+        ),
+        (
+            "eventually: [nothing-lost], ",
+            "",
+            "x.yaml:16: expect.recovery: found a recovery of nothing; name under invariants what",
+        ),
+        (
+            "do: host.skew, host: a, by: -30..30",
+            "do: kafka.leader.move, topic: mail, broker: 1, partition: 1..3",
+            "x.yaml:14: faults[1].partition: found a partition that is not there; write one from 0 to 2",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_what_would_be_right(right, wrong, problem):
@@ -109,6 +146,29 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(right, wrong, 
 def test_every_mistake_is_named_at_once():
     text = TEXT.replace("hosts:", "hots:").replace("host.kill", "host.kil").replace("duplicates", "duplicats")
     assert len(problems(text).splitlines()) == 3
+
+
+def test_a_scenario_that_checks_nothing_is_refused():
+    text = TEXT[: TEXT.index("invariants")]
+    assert "x.yaml:1: invariants: found nothing that is to hold; name what must hold" in problems(text)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "problem"),
+    [
+        ("at: 5s..20s", "at: soon", "x.yaml:13: faults[0].at: found 'soon'"),
+        ("at: 5s..20s", "att: 5s", "x.yaml:13: faults[0].att: found an unknown key; did you mean at?"),
+        ("hosts: [a, b]", "hosts: []", "x.yaml:9: hosts: found an empty list"),
+        (f"topology:\n{TOPOLOGY}", "", "x.yaml:1: topology: found nothing; topology is required here"),
+        (f"topology:\n{TOPOLOGY}", "topology: nowhere.yaml\n", "nowhere.yaml: found no readable file (No such file"),
+        (f"topology:\n{TOPOLOGY}", "topology: 5\n", "x.yaml:4: topology: found 5; write a mapping of"),
+        (f"topology:\n{TOPOLOGY}", 'topology: "a\\0b"\n', "b: found a path with a NUL in it"),
+    ],
+)
+def test_one_mistake_is_told_once_and_nothing_that_follows_from_it(right, wrong, problem):
+    assert right in TEXT
+    (told,) = problems(TEXT.replace(right, wrong)).splitlines()
+    assert problem in told
 
 
 def test_a_fault_that_is_over_at_once_has_no_duration():
@@ -123,7 +183,21 @@ def test_stores_that_are_not_simulated_are_refused():
 
 def test_the_environment_is_not_looked_at(monkeypatch):
     monkeypatch.setenv("WHO", "a")
-    assert "set the environment variable WHO" in problems(TEXT.replace("host: a | b", 'host: "${WHO}"'))
+    told = "found ${WHO}; write ${WHO:-default}, or a value: no environment is looked at here"
+    assert told in problems(TEXT.replace("host: a | b", 'host: "${WHO}"'))
+
+
+def test_a_variable_in_the_topologys_file_is_one_mistake_and_one_with_a_default_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDIS", "r1")
+    (tmp_path / "x.yaml").write_text(TEXT.replace(f"topology:\n{TOPOLOGY}", "topology: two.yaml\n"))
+    two = textwrap.dedent(TOPOLOGY).replace("//simulated:6379", "//${REDIS}:6379")
+    (tmp_path / "two.yaml").write_text(two)
+    with pytest.raises(ConfigError) as raised:
+        load_scenario(tmp_path / "x.yaml")
+    (told,) = str(raised.value).splitlines()
+    assert "two.yaml:3: queues.main.url: found ${REDIS}; write ${REDIS:-default}, or a value" in told
+    (tmp_path / "two.yaml").write_text(two.replace("${REDIS}", "${REDIS:-r2}"))
+    assert load_scenario(tmp_path / "x.yaml").topology.queues["main"].url.address == "r2:6379"
 
 
 def test_a_topology_is_taken_from_a_file_beside_the_scenario(tmp_path):
@@ -136,6 +210,12 @@ def test_a_mistake_in_the_topologys_file_is_named_there(tmp_path):
     (tmp_path / "two.yaml").write_text("topic: []\n")
     (tmp_path / "x.yaml").write_text(TEXT.replace(f"topology:\n{TOPOLOGY}", "topology: two.yaml\n"))
     with pytest.raises(ConfigError, match=r"two.yaml:1: topic: found an unknown key; did you mean topics\?"):
+        load_scenario(tmp_path / "x.yaml")
+
+
+def test_a_file_that_is_not_text_is_told_so(tmp_path):
+    (tmp_path / "x.yaml").write_bytes(TEXT.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"x.yaml: found a byte that is not UTF-8 at 0; save it as UTF-8"):
         load_scenario(tmp_path / "x.yaml")
 
 
