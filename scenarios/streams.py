@@ -29,6 +29,9 @@ class Draw(NamedTuple):
     bound: int
     value: int
 
+    def __str__(self) -> str:
+        return f"{self.value} below {self.bound} for {self.stream}"
+
 
 class TapeError(ValueError):
     """A tape file that cannot be read."""
@@ -67,8 +70,8 @@ class Tape:
 
     @classmethod
     def load(cls, path: Path) -> Tape:
-        """Read what `dump` wrote. Raises `TapeError` for anything else, with the line."""
-        with path.open(encoding="utf-8") as file:
+        """Read what `dump` wrote. Raises `TapeError` for anything else, with the line; `OSError`."""
+        with path.open(encoding="utf-8", errors="replace") as file:  # what is no text is no draw either
             _parsed(path, 1, file.readline(), _check_header)
             return cls(_parsed(path, number, line, _draw) for number, line in enumerate(file, 2))
 

@@ -16,10 +16,14 @@ import click
 from forebay.commands.ends import FAILED, CommandFailed, WrongUse, told
 
 if TYPE_CHECKING:
+    from forebay.scenarios.replay.folder import Kept
     from forebay.scenarios.replay.schema import Scenario
     from forebay.scenarios.replay.told import Told
+    from forebay.scenarios.streams import Tape
 
 FOLDER: Final = Path(".scenarios")
+MOST: Final = 2**53
+"""The last seed: JSON's readers know no larger number exactly."""
 
 _on = click.option(
     "--on",
@@ -28,15 +32,15 @@ _on = click.option(
     show_default=True,
     help="The simulation; or real Kafka, Redis and Consul, started here for each run and removed after it.",
 )
-_seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which run.")
+_seed = click.option("--seed", type=click.IntRange(0, MOST), help="Which run: 0, or that of a kept run, if not given.")
 
 
 def _seeds(_context: click.Context, _option: click.Parameter, value: str | None) -> range | None:
     if value is None:
         return None
-    match = re.fullmatch(r"(\d+)\.\.(\d+)", value)
-    if match is None or int(match[1]) > int(match[2]):
-        raise click.BadParameter(f"{value}: write a range like 1..100")
+    match = re.fullmatch(r"(\d{1,16})\.\.(\d{1,16})", value, re.ASCII)
+    if match is None or not int(match[1]) <= int(match[2]) <= MOST:
+        raise click.BadParameter(f"{value[:80]}: write a range like 1..100")
     return range(int(match[1]), int(match[2]) + 1)
 
 
@@ -56,7 +60,7 @@ def list_scenarios() -> None:
 
     with told():
         for name, one in scenarios().items():
-            click.echo(f"{name:28} {' '.join(one.about.split())}")
+            click.echo(f"{name:32} {' '.join(one.about.split())}")
 
 
 @scenario.command("show")
@@ -96,7 +100,7 @@ def schema() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line: verdict, digest, counts, what was broken.")
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where a failure is kept.")
-def run(file: str, on: str, seed: int, seeds: range | None, jobs: int | None, out: Path, *, as_json: bool) -> None:
+def run(file: str, on: str, seed: int | None, seeds: range | None, jobs: int | None, out: Path, *, as_json: bool) -> None:
     """Run a scenario. Ends with 0 if everything held, with 1 if not; the failure is then kept in a folder.
 
     FILE may also be such a folder: a run on the simulation is run from its tape, and the digest must be the same; one on
@@ -104,15 +108,16 @@ def run(file: str, on: str, seed: int, seeds: range | None, jobs: int | None, ou
     """
     if on == "real" and jobs is not None:
         raise WrongUse("--jobs is of the simulation; on real servers seeds run one after the other")
-    if (Path(file) / "tape.jsonl").is_file():
-        on, seed = _saved(Path(file))
-        if on == "sim":
-            sys.exit(_replay(Path(file), as_json=as_json))
-        file, seeds = str(Path(file) / "scenario.yaml"), None
     path, one = _read(file)
+    if (before := _kept_run(file, path)) is not None:
+        if seed is not None or seeds is not None:
+            raise WrongUse(f"{file} is a run that was kept, and has its seed; run {path} with others")
+        if before.on == "sim":
+            sys.exit(_replay(one, path.parent, before, as_json=as_json))
+        on, seed = before.on, before.seed
     if seeds is not None and on == "sim":
         sys.exit(_run_many(one, seeds, jobs or os.cpu_count() or 1, out, as_json=as_json))
-    for number in [seed] if seeds is None else seeds:
+    for number in [seed or 0] if seeds is None else seeds:
         done = _run_on(on, path, one, number)
         click.echo(done.verdict.to_json() if as_json else str(done.verdict))
         if not done.verdict.passed:
@@ -125,13 +130,14 @@ def run(file: str, on: str, seed: int, seeds: range | None, jobs: int | None, ou
 @_seed
 @click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True, help="How many runs it may take.")
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the result is kept.")
-def shrink(file: str, seed: int, runs: int, out: Path) -> None:
+def shrink(file: str, seed: int | None, runs: int, out: Path) -> None:
     """Make a failing run as small as it goes: the few faults that matter, short and round."""
     from forebay.scenarios.replay.shrink import shrink as shrunk_from  # noqa: PLC0415 - help must not wait for it
     from forebay.scenarios.replay.shrink import sought  # noqa: PLC0415
     from forebay.scenarios.streams import Streams  # noqa: PLC0415
 
-    _, one = _read(file)
+    path, one = _read(file)
+    seed = _seed_of(file, path, seed)
     first = _run(one, seed).verdict
     if first.passed:
         raise WrongUse(f"{one.name} passes with seed {seed}; find a seed that fails with `forebay scenario run --seeds`")
@@ -156,14 +162,19 @@ def shrink(file: str, seed: int, runs: int, out: Path) -> None:
 @_on
 @_seed
 @click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, help="The page.")
-def report(file: str, on: str, seed: int, out: Path) -> None:
+def report(file: str, on: str, seed: int | None, out: Path) -> None:
     """Run a scenario and write its report: one HTML file that opens anywhere, also offline."""
     from forebay.scenarios.replay.folder import command_for  # noqa: PLC0415 - help must not wait for it
     from forebay.scenarios.replay.report import report_html  # noqa: PLC0415
 
     path, one = _read(file)
+    seed = _seed_of(file, path, seed)
+    if out.is_dir() or not out.parent.is_dir():
+        raise WrongUse(f"the report cannot be written to {out}: name a file in a folder that is there, with --out")
     done = _run_on(on, path, one, seed)
-    out.write_text(report_html(done.verdict, done.seen, one, command_for(file, seed, on)), encoding="utf-8")
+    again = command_for(path if path.parent == Path(file) else file, seed, on)
+    with _written("the report", "--out"):
+        out.write_text(report_html(done.verdict, done.seen, one, again), encoding="utf-8")
     click.echo(f"{done.verdict}\n  report {out}")
     sys.exit(0 if done.verdict.passed else FAILED)
 
@@ -178,6 +189,12 @@ def _read(file: str) -> tuple[Path, Scenario]:
         except LookupError as error:
             raise WrongUse(str(error.args[0])) from None
         return path, load_scenario(path)
+
+
+def _seed_of(file: str, path: Path, seed: int | None) -> int:
+    """The seed that was given, or that of a kept run, or 0."""
+    before = _kept_run(file, path) if seed is None else None
+    return (seed or 0) if before is None else before.seed
 
 
 def _run_on(on: str, path: Path, one: Scenario, seed: int) -> Told:
@@ -199,10 +216,10 @@ def _run_real(path: Path, one: Scenario, seed: int) -> Told:
             raise CommandFailed(str(error)) from error
 
 
-def _run(one: Scenario, seed: int, until: frozenset[str] = frozenset()) -> Told:
+def _run(one: Scenario, seed: int, until: frozenset[str] = frozenset(), replay: Tape | None = None) -> Told:
     with _simulation():
         from forebay.scenarios.replay.runner import run_scenario  # noqa: PLC0415 - help must not wait for it
-    return run_scenario(one, seed, until=until)
+    return run_scenario(one, seed, replay, until=until)
 
 
 @contextmanager
@@ -223,8 +240,12 @@ def _run_many(one: Scenario, seeds: range, processes: int, out: Path, *, as_json
 
     tally = Tally(len(one.hosts))
     every = verdicts(one, seeds, processes=min(processes, len(seeds)), keep=out)
-    with closing(every), _kept():
-        for verdict in every:
+    with closing(every):
+        while True:
+            with _written("the failure", "--out"):
+                verdict = next(every, None)
+            if verdict is None:
+                break
             tally.add(verdict)
             _progress("")
             click.echo(verdict.to_json() if as_json else str(verdict) if not verdict.passed else verdict.line())
@@ -243,52 +264,48 @@ def _progress(text: str) -> None:
         click.echo(f"\r\033[K{text}", nl=False, err=True)
 
 
-def _saved(folder: Path) -> tuple[str, int]:
-    """What a kept run was on, and its seed."""
-    from forebay.scenarios.replay.folder import kept_seed  # noqa: PLC0415 - help must not wait for it
+def _kept_run(file: str, path: Path) -> Kept | None:
+    """What is known of a kept run, where `file` is the folder of one and not a scenario's own file, which is `path`."""
+    from forebay.scenarios.replay.folder import NotKept, kept  # noqa: PLC0415 - help must not wait for it
 
     try:
-        return kept_seed(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise WrongUse(
-            f"{folder / 'verdict.json'} is not what a run leaves ({error!r}); run scenario.yaml itself"
-        ) from error
+        return kept(path.parent) if path.parent == Path(file) else None
+    except NotKept as error:
+        raise WrongUse(str(error)) from error
 
 
-def _replay(folder: Path, *, as_json: bool) -> int:
-    from forebay.scenarios.replay.runner import replayed  # noqa: PLC0415 - help must not wait for it
-    from forebay.scenarios.streams import Misaligned, TapeError  # noqa: PLC0415
+def _replay(one: Scenario, folder: Path, before: Kept, *, as_json: bool) -> int:
+    from forebay.scenarios.streams import Misaligned, Tape, TapeError  # noqa: PLC0415 - help must not wait for it
 
     with told():
         try:
-            verdict, digest = replayed(folder)
-        except (Misaligned, TapeError) as error:
-            raise CommandFailed(f"{folder}: {error}") from error
+            verdict = _run(one, before.seed, replay=Tape.load(folder / "tape.jsonl")).verdict
+        except Misaligned as error:
+            raise CommandFailed(f"{folder}: {error}; scenario.yaml there runs without the tape") from error
+        except (TapeError, OSError) as error:
+            raise WrongUse(f"{error}; {folder / 'scenario.yaml'} runs without the tape") from error
     click.echo(verdict.to_json() if as_json else str(verdict))
-    if verdict.digest != digest:
-        raise CommandFailed(
-            f"{folder}: the run from the tape has another digest than was saved ({digest[:16]}): the code differs"
-        )
+    if verdict.digest != before.digest:
+        was = str(before.digest)[:16]
+        raise CommandFailed(f"{folder}: the run from the tape has another digest than was saved ({was}): the code differs")
     return 0 if verdict.passed else FAILED
 
 
 def _keep(folder: Path, one: Scenario, done: Told) -> None:
     from forebay.scenarios.replay.folder import save  # noqa: PLC0415 - help must not wait for it
 
-    with _kept():
+    with _written("the failure", "--out"):
         save(folder, one, done)
     click.echo(_where(folder, done.verdict.seed, on=done.verdict.on), err=True)
 
 
 @contextmanager
-def _kept() -> Iterator[None]:
-    """While a failure is kept."""
+def _written(what: str, option: str) -> Iterator[None]:
+    """While a file is written."""
     try:
         yield
     except OSError as error:
-        raise CommandFailed(
-            f"the failure could not be kept; give a folder that can be written, with --out: {error}"
-        ) from error
+        raise CommandFailed(f"{what} could not be written; give a place that can be, with {option}: {error}") from error
 
 
 def _where(folder: Path, seed: int, on: str = "sim") -> str:

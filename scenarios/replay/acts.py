@@ -1,4 +1,4 @@
-"""What verbs do to a simulated scene.world. Each returns whether it changed anything, or None where it always does."""
+"""What verbs do to the simulated world. Each returns whether it changed anything, or None where it always does."""
 
 from __future__ import annotations
 

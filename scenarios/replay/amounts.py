@@ -16,7 +16,7 @@ T = TypeVar("T")
 STEP: Final = 0.001
 """Drawn numbers are whole thousandths: times to the millisecond."""
 
-_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", re.ASCII)
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?(%?)", re.ASCII)
 _SHARE_FORM = "write a share like 30%, or a number from 0 to 1"
 
 
@@ -65,28 +65,28 @@ Amount = Fixed[T] | Between[T] | OneOf[T]
 
 
 def share() -> Scalar[float]:
-    """A part of the whole: `30%`, or a number from 0 to 1."""
+    """A part of the whole: `30%`, or a number from 0 to 1; to a millionth of a percent, as it is written."""
 
     def read(value: object) -> float:
         match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
-        number = float(match[1]) / 100 if match else value
+        number = float(match[1]) / (100 if match[2] else 1) if match else value
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
             raise ValueError(_SHARE_FORM)
-        return float(number)
+        return round(float(number), 8)
 
-    pattern = r"^[0-9]{1,3}(\.[0-9]{1,6})? ?%$"
+    pattern = r"^[0-9]{1,3}(\.[0-9]{1,6})? ?%?$"
     return Scalar(read, lambda part: f"{part * 100:.6f}".rstrip("0").rstrip(".") + "%", _numbers(pattern, 0, 1))
 
 
 def number(least: float, most: float) -> Scalar[float]:
-    """A plain number in a range, that may be negative."""
+    """A plain number in a range, that may be negative; to a multiple of `STEP`."""
 
     def read(value: object) -> float:
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", value.strip(), re.ASCII):
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise ValueError(f"write a number from {least:g} to {most:g}")
-        return float(value)
+        return round(float(value), 3)
 
     return Scalar(read, float, _numbers(r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$", least, most))
 
@@ -101,6 +101,8 @@ def drawn(kind: Scalar[T], *, choices: bool = True) -> Scalar[Amount[T]]:
             return _range(kind, value)
         if isinstance(value, str) and "|" in value and choices:
             return OneOf(tuple(kind.read(part.strip()) for part in value.split("|")))
+        if isinstance(value, str) and "|" in value:
+            raise ValueError("write one of them, or a range low..high: this takes no choice")
         return Fixed(kind.read(value))
 
     def show(amount: Amount[T]) -> object:

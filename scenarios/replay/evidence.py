@@ -1,4 +1,4 @@
-"""What is known of a run: plain values that the checks look at, and nothing that only a simulation could know."""
+"""What is known of a run: plain values that the checks look at; of these, `leases` is known on the simulation alone."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ class Evidence:
     with records in the topic's retry lane, and how many; `ends` are ids that ended without being done, and how (`dead`,
     `parked`); `settled` are finished ones that a snapshot in the log says have ended, and since when; `leases` is what a
     simulated queue was told of leases; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`,
-    `memory`); `losses` are the times at which a queue lost data; `healed` is when the healing was over, None before.
+    `memory`); `losses` are the times at which a queue lost data; `missed` are faults whose event did not come, or too
+    late for them to take place; `healed` is when the healing was over, None before.
     """
 
     accepted: dict[str, Accepted] = field(factory=dict)
@@ -119,6 +120,7 @@ class Evidence:
     events: list[tuple[str, Event]] = field(factory=list)
     moments: list[Moment] = field(factory=list)
     bites: list[Bite] = field(factory=list)
+    missed: list[str] = field(factory=list)
     healed: float | None = None
 
     @property
@@ -134,10 +136,6 @@ class Evidence:
         """Accepted jobs that have no end yet, in order of id."""
         finished = self.finished()
         return sorted(id_ for id_ in self.accepted if id_ not in finished and id_ not in self.ends)
-
-    def lost(self) -> list[str]:
-        """Those that never will: not ended, and the log does not have them any more."""
-        return [id_ for id_ in self.unended() if id_ in self.gone]
 
     def put_back(self) -> dict[Place, list[float]]:
         """When the job of a record went back into the log: the record has ended then, and the job has another one."""

@@ -17,11 +17,13 @@ import json
 import shlex
 from pathlib import Path
 
+from attrs import frozen
+
 from forebay.actors.snapshot import to_plain
 from forebay.scenarios.replay.report import report_html
 from forebay.scenarios.replay.schema import Scenario
 from forebay.scenarios.replay.told import Told
-from forebay.scenarios.replay.verdict import SIM
+from forebay.scenarios.replay.verdict import REAL, SIM
 from forebay.scenarios.replay.writing import scenario_yaml
 
 
@@ -32,7 +34,7 @@ def command_for(file: Path | str, seed: int, on: str = SIM) -> str:
 
 
 def save(folder: Path, scenario: Scenario, told: Told) -> None:
-    """Write the folder, over an older one. Raises `OSError`."""
+    """Write the folder, over what an earlier run of that name and seed left there. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     text = scenario_yaml(scenario)
     file = folder / "scenario.yaml"
@@ -48,7 +50,29 @@ def save(folder: Path, scenario: Scenario, told: Told) -> None:
         told.trace.dump(folder / "trace.jsonl", {"scenario": scenario.name, "seed": told.verdict.seed})
 
 
-def kept_seed(folder: Path) -> tuple[str, int]:
-    """What a saved run was on, and its seed."""
-    saved = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-    return str(saved["on"]), int(saved["seed"])
+class NotKept(ValueError):
+    """A folder is not what a run leaves."""
+
+
+@frozen
+class Kept:
+    """What is known of a saved run: what it was on, its seed, its digest (None on real servers)."""
+
+    on: str
+    seed: int
+    digest: str | None
+
+
+def kept(folder: Path) -> Kept:
+    """Read a saved run's verdict. Raises `NotKept`."""
+    file = folder / "verdict.json"
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotKept(f"{file} cannot be read ({type(error).__name__}); run {folder / 'scenario.yaml'} itself") from error
+    match saved:
+        case {"on": "sim", "seed": int(seed), "digest": str(digest)} if seed >= 0:
+            return Kept(SIM, seed, digest)
+        case {"on": "real", "seed": int(seed)} if seed >= 0:
+            return Kept(REAL, seed, None)
+    raise NotKept(f"{file} is not what a run leaves; run {folder / 'scenario.yaml'} itself")

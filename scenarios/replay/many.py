@@ -9,6 +9,7 @@ from functools import cache
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
 from typing import Final
 
 from attrs import define, field
@@ -40,7 +41,7 @@ def verdicts(
         yield from (_run(scenario, seed, keep) for seed in seeds)
         return
     text = scenario_yaml(scenario)
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
     try:
         rest = iter(seeds)
         under_way: deque[Future[Verdict]] = deque()
@@ -62,6 +63,11 @@ def folder_of(keep: Path, scenario: Scenario, seed: int) -> Path:
 def _run_text(text: str, seed: int, keep: Path | None) -> Verdict:
     """In a process of the pool: a scenario travels as it is written in a file."""
     return _run(_read(text), seed, keep)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """A terminal's Ctrl-C goes to every process; the one that gives out the seeds ends the others."""
+    signal(SIGINT, SIG_IGN)
 
 
 @cache

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
 from forebay.scenarios.replay.amounts import Fixed
 from forebay.scenarios.replay.schema import Fault, Scenario, When
+
+LONGEST_ID: Final = 74
+"""Characters of a fault's id that stay when it gets a number: the whole may have 80."""
 
 Draws = Callable[[str], Random]
 """A random stream by name, like `Streams.stream`."""
@@ -40,13 +44,17 @@ def plan(scenario: Scenario, draws: Draws) -> tuple[Stroke, ...]:
 def pinned(scenario: Scenario, draws: Draws) -> Scenario:
     """The scenario with each fault as the seed of `draws` has it: those that do not happen are gone, nothing is a range.
 
-    One that happens several times becomes several, with `-1`, `-2` ... behind the id.
+    One that happens several times becomes several, with `-1`, `-2` ... behind the id, or the next number that is free.
     """
     faults: list[Fault] = []
+    taken = {fault.id for fault in scenario.faults}
     for fault in scenario.faults:
         strokes = list(_strokes(fault, draws(f"fault:{fault.id}")))
-        for number, stroke in enumerate(strokes, 1):
-            faults.append(_fixed(fault, stroke, f"{fault.id}-{number}" if len(strokes) > 1 else fault.id))
+        numbered = (id_ for id_ in (f"{fault.id[:LONGEST_ID]}-{number}" for number in count(1)) if id_ not in taken)
+        for stroke in strokes:
+            id_ = next(numbered) if len(strokes) > 1 else fault.id
+            taken.add(id_)
+            faults.append(_fixed(fault, stroke, id_))
     return evolve(scenario, faults=tuple(faults))
 
 

@@ -72,6 +72,7 @@ class Play:
         finally:
             await _cancelled(faults)
         _raise_first(faults)
+        self._stage.seen.missed = self._faults.missed
         await self._faults.end_all()
         await self._stage.heal()
         self._stage.seen.healed = self._now()
@@ -112,9 +113,15 @@ class _Faults:
         self._stage = stage
         self._strokes = tuple(strokes)
         self._in_force: dict[int, int] = {}
+        self._due: set[int] = set()
         self._begun: set[int] = set()
         self._acting: list[asyncio.Task[Any]] = []
         self._began = 0.0
+
+    @property
+    def missed(self) -> list[str]:
+        """The ids of those whose event did not come, or too late for them to take place."""
+        return sorted({s.id for number, s in enumerate(self._strokes) if s.when and number not in self._due})
 
     def tasks(self, began: float) -> list[asyncio.Task[None]]:
         """One task for each stroke."""
@@ -136,6 +143,7 @@ class _Faults:
     async def _do(self, number: int) -> None:
         stroke = self._strokes[number]
         await self._moment_of(stroke)
+        self._due.add(number)
         bites = self._stage.seen.bites
         bites.append(Bite(stroke.id, stroke.do, stroke.args, self._now()))
         place = len(bites) - 1

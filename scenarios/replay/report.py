@@ -58,6 +58,8 @@ def _head(verdict: Verdict, about: str, reproduce: str) -> Iterator[str]:
 def _charts(seen: Evidence, scale: Scale) -> Iterator[str]:
     yield "<h2>Faults</h2>" + axis(scale, seen.healed)
     yield bar_chart([_fault_bar(seen, index, scale) for index in range(len(seen.bites))], scale)
+    if seen.missed:
+        yield f"<p>Did not take place, for want of their event: {escape(', '.join(seen.missed))}</p>"
     yield "<h2>Terms, restarts and failures</h2>" + bar_chart(_tree_bars(seen), scale)
     yield "<h2>Flow</h2>"
     moments = seen.moments

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from itertools import zip_longest
-from pathlib import Path
 
 from forebay.actors.exits import ActorError
 from forebay.backends.errors import BackendError
@@ -14,11 +12,10 @@ from forebay.scenarios.loop import Stuck, run, running_loop
 from forebay.scenarios.replay.evidence import Evidence
 from forebay.scenarios.replay.lists_stage import ListsStage, Store
 from forebay.scenarios.replay.play import Play
-from forebay.scenarios.replay.reading import load_scenario
 from forebay.scenarios.replay.schema import HOUR, LISTS, Scenario
 from forebay.scenarios.replay.sim_stage import SimStage
 from forebay.scenarios.replay.told import Told
-from forebay.scenarios.replay.verdict import Broken, Verdict, verdict_of
+from forebay.scenarios.replay.verdict import Broken, verdict_of
 from forebay.scenarios.simulation.redis import SimRedis
 from forebay.scenarios.streams import Misaligned, Streams, Tape
 
@@ -45,22 +42,11 @@ def run_scenario(scenario: Scenario, seed: int, replay: Tape | None = None, *, u
     return one.told(seed, broken, streams.tape)
 
 
-def replayed(folder: Path) -> tuple[Verdict, str]:
-    """Run a saved scenario from its tape; return the verdict, and the digest that was saved.
-
-    Raises `ConfigError`, `TapeError`, and `Misaligned` if the code has changed what it draws since.
-    """
-    saved = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-    scenario = load_scenario(folder / "scenario.yaml")
-    told = run_scenario(scenario, int(saved["seed"]), Tape.load(folder / "tape.jsonl"))
-    return told.verdict, str(saved["digest"])
-
-
 def _check_aligned(tape: Tape, drawn: Tape) -> None:
     """Not while it runs: a loop cannot end in order where no draw may be made any more."""
     for place, (was, now) in enumerate(zip_longest(tape, drawn)):
         if was != now:
-            told = f"draw {place}: the tape has {was or 'ended'}, the run {now or 'none left'}"
+            told = f"draw {place}: the tape has {was or 'no more'}, the run {now or 'no more'}"
             raise Misaligned(f"{told}; the code or the scenario is not what was recorded")
 
 

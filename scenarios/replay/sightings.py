@@ -27,9 +27,14 @@ def event_matches(when: When, host: str, event: Event) -> bool:
     )
 
 
-def noted(*names: str) -> Sighting:
-    """An actor noted one of these."""
-    return lambda seen: _first(seen, lambda event: isinstance(event, Noted) and event.name in names)
+def noted(about: str, *names: str) -> Sighting:
+    """An actor noted one of these; `about` says what that means."""
+    return _told(about, lambda seen: _first(seen, lambda event: isinstance(event, Noted) and event.name in names))
+
+
+def _told(about: str, sighting: Sighting) -> Sighting:
+    sighting.__doc__ = about
+    return sighting
 
 
 def _first(seen: Evidence, matches: Callable[[Event], bool]) -> str | None:
@@ -134,8 +139,8 @@ def _of(found: Iterable[str]) -> str | None:
     return next(iter(found), None)
 
 
-def _kind(*kinds: type[Event]) -> Sighting:
-    return lambda seen: _first(seen, lambda event: isinstance(event, kinds))
+def _kind(about: str, kind: type[Event]) -> Sighting:
+    return _told(about, lambda seen: _first(seen, lambda event: isinstance(event, kind)))
 
 
 SIGHTINGS: Final[Mapping[str, Sighting]] = {
@@ -146,27 +151,27 @@ SIGHTINGS: Final[Mapping[str, Sighting]] = {
     "fence-missed": fence_missed,
     "mark-mismatched": mark_mismatched,
     "memory-full": memory_full,
-    "queue-away": noted("queue_away"),
-    "queue-filling": noted("queue_filling"),
-    "queue-restored": noted("restored"),
-    "log-away": noted("log_away"),
-    "coordination-away": noted("coordination_away"),
-    "log-diverged": noted("diverged", "truncated"),
-    "records-expired": noted("expired"),
-    "relay-rewound": noted("rewound", "diverged", "truncated"),
+    "queue-away": noted("A relay or a worker could not reach its queue.", "queue_away"),
+    "queue-filling": noted("A relay slowed down or stopped, since its queue was filling.", "queue_filling"),
+    "queue-restored": noted("A queue that had forgotten was given back what was known of a partition.", "restored"),
+    "log-away": noted("An actor could not reach the log.", "log_away"),
+    "coordination-away": noted("An actor could not reach coordination.", "coordination_away"),
+    "log-diverged": noted("A log was not the one that had been relayed: an election had cut it.", "diverged", "truncated"),
+    "records-expired": noted("Retention removed records before they were relayed.", "expired"),
+    "relay-rewound": noted("A relay went back to records that it had relayed.", "rewound", "diverged", "truncated"),
     "record-gone": record_gone,
     "enqueue-refused": enqueue_refused,
     "outcome-unknown": outcome_unknown,
     "job-ran-twice": job_ran_twice,
     "job-failed": job_failed,
     "job-died": job_died,
-    "jobs-reaped": noted("reaped"),
-    "lease-lost": noted("lease_lost"),
+    "jobs-reaped": noted("Jobs of a worker that was gone were given to others.", "reaped"),
+    "lease-lost": noted("A worker lost the lease of a job that it was running.", "lease_lost"),
     "run-cut-short": run_cut_short,
     "actor-restarted": restarted,
-    "incident": _kind(Incident),
-    "escalated": _kind(Escalated),
-    "actor-parked": _kind(Parked),
-    "zombie": _kind(Zombie),
+    "incident": _kind("A supervisor acted on the end of a child.", Incident),
+    "escalated": _kind("A supervisor used up its restart budget and failed.", Escalated),
+    "actor-parked": _kind("An actor used up its restart budget and stays down.", Parked),
+    "zombie": _kind("A task outlived its actor.", Zombie),
 }
 """Everything that a scenario can name under `sometimes` and `never`."""

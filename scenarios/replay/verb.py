@@ -23,7 +23,7 @@ _WORD = text(r"[^\s,|]{1,240}", "write a name")
 
 @frozen
 class Argument:
-    """An argument of a verb. `names` says what it names (`host`, `topic`, `queue`, `broker`), if it is a name."""
+    """An argument of a verb. `names` says what it names (`host`, `topic`, `queue`, `broker`, `zone`), if it is a name."""
 
     kind: Scalar[Any]
     about: str

@@ -39,7 +39,8 @@ class Verdict:
     """How a run of `scenario` with `seed` went, `on` the simulation (sim) or real servers (real).
 
     `recovered` is how many seconds after the healing everything that is to hold eventually held for good; None if it never
-    did, or nothing is to. `digest` is None on real servers: no two runs there are the same.
+    did, or nothing is to. `missed` are faults whose event did not come, or too late for them to take place.
+    `digest` is None on real servers: no two runs there are the same.
     """
 
     scenario: str
@@ -52,6 +53,7 @@ class Verdict:
     bites: tuple[Bite, ...]
     seconds: float
     on: str = SIM
+    missed: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One JSON document on one line."""
@@ -76,6 +78,8 @@ class Verdict:
         shown = ", ".join(f"{name} {count}" for name, count in self.counts.items() if count)
         recovery = "" if self.recovered is None else f"; recovered in {self.recovered:.1f} s"
         lines = [head, f"  {shown}{recovery}", *(f"  {broken}" for broken in self.broken)]
+        if self.missed:
+            lines.append(f"  did not take place, for want of their event: {', '.join(self.missed)}")
         return "\n".join([*lines, f"  {self.likeness}"])
 
     @property
@@ -112,12 +116,12 @@ class Eventually:
     """Looks at moments after the healing; knows since when everything has held."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
+        self.names = names
         self.since: float | None = None
 
     def look(self, seen: Evidence) -> bool:
         """Check the newest moment; return whether everything holds."""
-        if any(CHECKS[name](seen) is not None for name in self._names):
+        if any(CHECKS[name](seen) is not None for name in self.names):
             self.since = None
         elif self.since is None:
             self.since = seen.now
@@ -125,7 +129,7 @@ class Eventually:
 
     def broken(self, seen: Evidence) -> list[Broken]:
         """What does not hold now."""
-        found = ((name, CHECKS[name](seen)) for name in self._names)
+        found = ((name, CHECKS[name](seen)) for name in self.names)
         return [Broken("eventually", name, seen.now, what) for name, what in found if what is not None]
 
 
@@ -142,6 +146,7 @@ def verdict_of(
         counts=counted(seen),
         recovered=None if eventually is None else recovered(seen, eventually),
         bites=tuple(seen.bites),
+        missed=tuple(seen.missed),
         **how,
     )
 
@@ -164,7 +169,7 @@ def _sighted(scenario: Scenario, seen: Evidence) -> Iterator[Broken]:
 
 def recovered(seen: Evidence, eventually: Eventually) -> float | None:
     """Seconds from the healing until everything held for good."""
-    if seen.healed is None or eventually.since is None:
+    if seen.healed is None or eventually.since is None or not eventually.names:
         return None
     return max(0.0, eventually.since - seen.healed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
+from inspect import getdoc
 from typing import Any, Final
 
 from forebay.scenarios.replay.counts import COUNTS
@@ -34,7 +35,8 @@ def vocabulary(real: Container[str]) -> Iterator[str]:
 
 def _described(named: Mapping[str, Any], simulated: Container[str] = ()) -> Iterator[str]:
     for name, function in named.items():
-        yield _line(name, SIM if name in simulated else BOTH, (function.__doc__ or "").strip().split("\n")[0])
+        about = getdoc(function) or ""
+        yield _line(name, SIM if name in simulated else BOTH, " ".join(about.split("\n\n")[0].split()))
 
 
 def _line(name: str, where: str, about: str) -> str:

@@ -11,10 +11,10 @@ import pytest
 from attrs import evolve
 from support.sources import ROOT
 
-from forebay.scenarios.replay.folder import save
-from forebay.scenarios.replay.library import library, scenarios
-from forebay.scenarios.replay.reading import read_scenario, scenario_from
-from forebay.scenarios.replay.runner import replayed, run_scenario
+from forebay.scenarios.replay.folder import Kept, kept, save
+from forebay.scenarios.replay.library import KEPT, library, scenarios
+from forebay.scenarios.replay.reading import load_scenario, read_scenario, scenario_from
+from forebay.scenarios.replay.runner import run_scenario
 from forebay.scenarios.streams import Misaligned, Tape
 
 TOPOLOGY = {
@@ -128,9 +128,10 @@ def test_a_failure_leaves_a_folder_from_which_it_runs_again(tmp_path):
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {
         "scenario.yaml", "verdict.json", "tape.jsonl", "trace.jsonl", "tree.json", "report.html", "REPRODUCE.txt",
     }  # fmt: skip
-    verdict, digest = replayed(tmp_path / "kept")
-    assert verdict.digest == digest == told.verdict.digest
-    assert verdict.names == {"expect accepted"}
+    assert kept(tmp_path / "kept") == Kept("sim", 2, told.verdict.digest)
+    again = run_scenario(load_scenario(tmp_path / "kept" / KEPT), 2, Tape.load(tmp_path / "kept" / "tape.jsonl")).verdict
+    assert again.digest == told.verdict.digest
+    assert again.names == {"expect accepted"}
     assert set(json.loads((tmp_path / "kept" / "tree.json").read_text())) == {"a", "b"}
 
 

@@ -101,7 +101,8 @@ def test_a_tape_of_other_code_is_an_error_that_says_so(forebay, tmp_path):
     tape.write_text("\n".join(tape.read_text().splitlines()[:-5]) + "\n")
     result = forebay("run", ".scenarios/failing-0")
     assert result.exit_code == 1
-    assert "the tape has ended, the run Draw(" in result.stderr
+    assert "the tape has no more, the run " in result.stderr
+    assert "scenario.yaml there runs without the tape" in result.stderr
 
 
 def test_a_failure_is_shrunk(forebay, tmp_path):
@@ -133,7 +134,7 @@ def test_a_mistake_in_the_file_is_named_by_its_line(forebay, tmp_path):
 def test_a_scenario_that_is_nowhere_is_named_with_those_that_are(forebay):
     result = forebay("run", "worker-kild")
     assert result.exit_code == 2
-    assert "worker-killed" in result.stderr
+    assert "did you mean worker-killed?" in result.stderr
 
 
 def test_a_topology_on_embedded_stores_is_refused_with_what_to_write(forebay, tmp_path):
@@ -174,7 +175,13 @@ def test_words_say_where_they_work(forebay):
     assert " both " in shown["host.kill"]
     assert " both " in shown["one-writer"]
     assert " sim " in shown["one-lease"]
-    assert shown["queue-away"].split() == ["queue-away", "both"]
+    assert shown["queue-away"].split()[:3] == ["queue-away", "both", "A"]
+
+
+def test_what_a_word_means_is_told_to_its_end(forebay):
+    lines = forebay("words").stdout.splitlines()
+    told = [line for line in lines if line.startswith("  ") and (" sim " in line or " both " in line)]
+    assert [line for line in told if not line.endswith(".")] == []
 
 
 def test_a_report_says_how_to_run_it_again_by_the_name_that_was_given(forebay, tmp_path):
@@ -182,15 +189,80 @@ def test_a_report_says_how_to_run_it_again_by_the_name_that_was_given(forebay, t
     assert "forebay scenario run lock-deleted --seed 3<" in (tmp_path / "page.html").read_text()
 
 
-def test_a_kept_run_without_its_verdict_is_refused_with_what_to_do(forebay, tmp_path):
+@pytest.mark.parametrize(
+    "saved", ["{}", "[]", "\x00", '{"on": "moon", "seed": 0}', '{"on": "sim", "seed": -4, "digest": "a"}']
+)
+def test_a_kept_run_without_its_verdict_is_refused_with_what_to_do(forebay, tmp_path, saved):
     forebay("run", "failing.yaml")
-    (tmp_path / ".scenarios/failing-0/verdict.json").write_text("{}")
+    (tmp_path / ".scenarios/failing-0/verdict.json").write_text(saved)
     result = forebay("run", ".scenarios/failing-0")
     assert result.exit_code == 2
-    assert "run scenario.yaml itself" in result.stderr
+    assert "run .scenarios/failing-0/scenario.yaml itself" in result.stderr
 
 
-@pytest.mark.parametrize("value", ["5", "9..3", "a..b"])
+@pytest.mark.parametrize("tape", [b"\xff\xfe", b'{"format": "forebay-tape/1"}\n\xff\n', b"", None])
+def test_a_damaged_tape_is_refused_with_what_to_do(forebay, tmp_path, tape):
+    forebay("run", "failing.yaml")
+    file = tmp_path / ".scenarios/failing-0/tape.jsonl"
+    file.unlink()
+    if tape is not None:
+        file.write_bytes(tape)
+    result = forebay("run", ".scenarios/failing-0")
+    assert result.exit_code == 2
+    assert ".scenarios/failing-0/scenario.yaml runs without the tape" in result.stderr
+
+
+def test_a_kept_run_can_be_shown_shrunk_and_reported_and_has_its_seed(forebay, tmp_path):
+    forebay("run", "failing.yaml", "--seed", "3")
+    assert yaml.safe_load(forebay("show", ".scenarios/failing-3").stdout)["name"] == "failing"
+    assert "0 of 1 faults are left" in forebay("shrink", ".scenarios/failing-3", "--out", "small").stdout
+    assert (tmp_path / "small/failing-3-shrunk").is_dir()
+    assert "FAILED  failing  seed 3" in forebay("report", ".scenarios/failing-3").stdout
+    result = forebay("run", ".scenarios/failing-3", "--seed", "4")
+    assert result.exit_code == 2
+    assert "run .scenarios/failing-3/scenario.yaml with others" in result.stderr
+
+
+@pytest.mark.parametrize("out", ["nowhere/page.html", "."])
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(forebay, out):
+    result = forebay("report", "tiny.yaml", "--out", out)
+    assert result.exit_code == 2
+    assert f"the report cannot be written to {out}" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "", "a\0b"])
+def test_a_name_that_no_file_can_have_is_named(forebay, name):
+    result = forebay("show", name)
+    assert result.exit_code == 2
+    assert "there is no file " in result.stderr
+
+
+def test_a_folder_that_no_run_left_is_told_so(forebay, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = forebay("run", "empty")
+    assert result.exit_code == 2
+    assert "empty is no file, and no folder that a failed run left; name a scenario file" in result.stderr
+
+
+def test_a_scenario_of_the_library_is_found_beside_a_folder_of_its_name(forebay, tmp_path):
+    (tmp_path / "swarm").mkdir()
+    assert yaml.safe_load(forebay("show", "swarm").stdout)["name"] == "swarm"
+
+
+def test_a_fault_whose_event_never_came_is_told(forebay, tmp_path):
+    late = "faults: [{id: late, do: host.kill, host: a, when: {event: Zombie}}]\n"
+    (tmp_path / "late.yaml").write_text(TINY + late)
+    assert "did not take place, for want of their event: late" in forebay("run", "late.yaml").stdout
+    assert json.loads(forebay("run", "late.yaml", "--json").stdout)["missed"] == ["late"]
+
+
+def test_without_what_is_to_hold_eventually_nothing_is_said_of_a_recovery(forebay, tmp_path):
+    (tmp_path / "always.yaml").write_text(TINY.replace("eventually: [nothing-lost, lag-zero]", "always: [bytes-kept]"))
+    assert json.loads(forebay("run", "always.yaml", "--json").stdout)["recovered"] is None
+
+
+@pytest.mark.parametrize("value", ["5", "9..3", "a..b", "0..99999999999999999999999", f"0..{'9' * 5000}"])
 def test_seeds_are_a_range(forebay, value):
     result = forebay("run", "tiny.yaml", "--seeds", value)
     assert result.exit_code == 2

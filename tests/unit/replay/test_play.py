@@ -54,6 +54,7 @@ def test_a_fault_waits_for_the_nth_event_of_its_kind():
 def test_a_fault_whose_event_never_comes_does_not_happen_and_holds_nobody_up():
     stage, broken = played(scenario(faults=[down("never", "a", when={"event": "Zombie"})]))
     assert (stage.strokes, broken) == ([], [])
+    assert stage.seen.missed == ["never"]
 
 
 def test_a_sighting_that_never_came_fails_the_run():

@@ -56,8 +56,27 @@ def test_a_file_is_read_with_its_ranges_choices_and_arguments():
     assert [topic.name for topic in found.topology.topics] == ["mail"]
 
 
-def test_what_is_written_reads_back_to_the_same_scenario():
-    assert read(scenario_yaml(read(TEXT))) == read(TEXT)
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("chance: 50%", "chance: 0.5"),
+        ("chance: 50%", "chance: 0.123456789"),
+        ("chance: 50%", "chance: 0.1..0.5"),
+        ("by: -30..30", "by: 0.0000001..3"),
+    ],
+)
+def test_what_is_written_reads_back_to_the_same_scenario(right, wrong):
+    text = TEXT.replace(right, wrong)
+    assert read(scenario_yaml(read(text))) == read(text)
+
+
+def test_a_share_is_the_same_in_percent_and_as_a_number():
+    assert read(TEXT.replace("chance: 50%", "chance: 0.1..0.5")) == read(TEXT.replace("chance: 50%", "chance: 10%..50%"))
+
+
+def test_a_time_takes_no_choice_and_says_so():
+    told = "x.yaml:13: faults[0].at: found '5s | 6s'; write one of them, or a range low..high"
+    assert told in problems(TEXT.replace("at: 5s..20s", "at: 5s | 6s"))
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,17 @@ def test_what_a_seed_drew_can_be_written_out_and_does_the_same(failing):
     assert played(fixed, seed + 1)[0].strokes == played(fixed, seed)[0].strokes
 
 
+def test_what_is_written_out_has_ids_of_its_own_that_may_be_read():
+    long = "k" * 80
+    faults = [
+        {"id": id_, "do": "host.kill", "host": "a", "at": "0s..9s", "times": n}
+        for id_, n in (("k", 2), ("k-1", 1), (long, 2))
+    ]
+    fixed = pinned(scenario(faults=faults), Streams(1).stream)
+    assert [fault.id for fault in fixed.faults] == ["k-2", "k-3", "k-1", f"{long[:74]}-1", f"{long[:74]}-2"]
+    assert scenario_from(plain_scenario(fixed)) == fixed
+
+
 def test_two_faults_of_many_are_left_with_round_times_and_few_jobs(failing):
     toy, seed = failing
     left = shrink(toy, seed, Streams(seed).stream, fails)
