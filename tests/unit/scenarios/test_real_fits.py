@@ -16,6 +16,7 @@ TEXT = """\
 format: forebay-scenario/1
 name: tiny
 about: Little happens.
+invariants: {eventually: [lag-zero]}
 topology:
   log: {url: "kafka://simulated:9092"}
   coordination: {url: "consul://simulated:8500"}
@@ -53,17 +54,17 @@ def test_what_real_servers_can_do_is_let_through(checked):
         (
             "host.kill, host: a,",
             "host.skew, host: a, by: 5,",
-            "16: faults[0].do: found host.skew, which only the simulation",
+            "17: faults[0].do: found host.skew, which only the simulation",
         ),
         (
-            "workload:",
-            "invariants: {eventually: [lag-zero, clean-stop]}\nworkload:",
-            "13: invariants.eventually[1]: found clean-stop, which only the simulation can check; run it with --on sim",
+            "[lag-zero]",
+            "[lag-zero, clean-stop]",
+            "4: invariants.eventually[1]: found clean-stop, which only the simulation can check; run it with --on sim",
         ),
-        ("queue: again,", "queue: second,", "17: faults[1].queue: found a queue whose Redis has no replica; name main, or"),
-        ("queue: again,", "queue: main | again,", "17: faults[1].queue: found a queue whose Redis has no replica"),
-        ('one:6379"}\n  topics', 'three:6379"}\n  topics', "8: topology.queues: found 3 Redis servers; use at most 2"),
-        ("host.kill, host: a,", "kafka.kill,", "18: kafka: found 7 brokers in 3 zones; use at most 6 brokers in 3"),
+        ("queue: again,", "queue: second,", "18: faults[1].queue: found a queue whose Redis has no replica; name main, or"),
+        ("queue: again,", "queue: main | again,", "18: faults[1].queue: found a queue whose Redis has no replica"),
+        ('one:6379"}\n  topics', 'three:6379"}\n  topics', "9: topology.queues: found 3 Redis servers; use at most 2"),
+        ("host.kill, host: a,", "kafka.kill,", "19: kafka: found 7 brokers in 3 zones; use at most 6 brokers in 3"),
     ],
 )
 def test_what_they_cannot_do_is_refused_with_its_line(checked, old, new, told):
