@@ -50,7 +50,7 @@ def _check_fault(scenario: Scenario, fault: Fault, place: Node, problems: Proble
 
 
 def _check_checks(scenario: Scenario, node: Node, problems: Problems) -> None:
-    want = "run it with --on sim: real servers do not show what they were told of leases"
+    want = "run it with --on sim: real servers do not show what it looks at"
     for place, name, _ in names_outside(scenario.invariants, node, CHECKS.keys() - SIMULATED, SIGHTINGS):
         problems.add(place.path, place.line, f"{name}, which only the simulation can check", want)
 

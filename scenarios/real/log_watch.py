@@ -13,7 +13,7 @@ from forebay.backends.errors import BackendError
 from forebay.backends.kafka import KafkaLog, KafkaLogConnection
 from forebay.backends.ports import Extent, OutOfRange, Record, TopicSpec, Want
 from forebay.jobs.lanes import ends_topic, retry_topic
-from forebay.scenarios.replay.evidence import Accepted, Evidence, id_of
+from forebay.scenarios.replay.evidence import Evidence, id_of, place_of
 
 PATIENCE: Final = 2.0
 """Seconds that the brokers have for one look; then the log counts as away."""
@@ -53,7 +53,8 @@ class LogWatch:
                     for record in await self._new(ends, extents[ends]):
                         if (end := read_end(record)) is not None:
                             self._seen.ends[end.id] = end.kind
-                    self._seen.detoured.update(id_of(record) for record in await self._new(retry, extents[retry]))
+                    new = await self._new(retry, extents[retry])
+                    self._seen.detoured |= {(id_of(record), place_of(record)) for record in new}
                 await self._look_for_gone(extents)
             except BackendError:
                 return None
@@ -72,14 +73,16 @@ class LogWatch:
         return found
 
     async def _look_for_gone(self, extents: Mapping[str, Mapping[int, Extent]]) -> None:
-        left = {id_: self._seen.accepted[id_] for id_ in self._seen.unended()}
+        """Not what retention has removed: the relay was too late then, which is another promise."""
+        detoured = {id_ for id_, _ in self._seen.detoured}
+        left = {id_: self._seen.accepted[id_] for id_ in self._seen.unended() if id_ not in detoured}
         gone: set[str] = set()
         for topic, partition in sorted({(job.topic, job.partition) for job in left.values()}):
             extent = extents[topic][partition]
             records = await self._records(topic, partition, extent)
-            held = {record.offset: id_of(record) for record in records}
+            held = {id_of(record) for record in records}
             mine = {id_: job for id_, job in left.items() if (job.topic, job.partition) == (topic, partition)}
-            gone |= {id_ for id_, job in mine.items() if _is_gone(id_, job, extent, held)}
+            gone |= {id_ for id_, job in mine.items() if id_ not in held and job.offset >= extent.start}
         self._seen.gone = gone
 
     async def _records(self, name: str, partition: int, extent: Extent) -> list[Record]:
@@ -93,8 +96,3 @@ class LogWatch:
             found += got
             offset = got[-1].offset + 1
         return found
-
-
-def _is_gone(id_: str, job: Accepted, extent: Extent, held: Mapping[int, str]) -> bool:
-    """Not what retention has removed: the relay was too late then, which is another promise."""
-    return job.offset >= extent.start and held.get(job.offset) != id_

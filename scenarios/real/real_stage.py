@@ -116,11 +116,11 @@ class RealStage:
             answer = await to_thread.run_sync(door.post_once, gate, job, limiter=self._posts)
         match answer:
             case door.Accepted(partition, offset):
-                self.seen.accepted[job.id] = Accepted(self.now(), job.topic, partition, offset, job.acks)
+                self.seen.post_ended(job.id, Accepted(self.now(), job.topic, partition, offset, job.acks))
             case door.Unknown():
-                self.seen.unknown.add(job.id)
+                self.seen.post_ended(job.id, None)
             case door.Refused():
-                self.seen.refused += 1
+                self.seen.post_ended(job.id, None, refused=True)
 
     def _gate(self, job: Job) -> str | None:
         if job.host is not None:

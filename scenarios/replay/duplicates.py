@@ -31,10 +31,13 @@ FORGET: Final = CUT | {"redis.wipe", "redis.flush", "redis.failover"}
 HINDER: Final = frozenset(
     {
         "host.kill", "host.pause", "redis.kill", "redis.cut", "redis.latency", "redis.slow", "redis.replies.drop",
-        "redis.limit", "kafka.answers.break", "kafka.cut", "kafka.latency",
+        "kafka.answers.break", "kafka.cut", "kafka.latency",
     }
 )  # fmt: skip
 """Faults that can keep the end of a run from being recorded."""
+
+OF_A_WORKER: Final = frozenset({"host.kill", "host.pause", "redis.cut", "redis.slow"})
+"""Those of them that hinder what runs on one host."""
 
 BRING_BACK: Final = HINDER | FORGET
 """Faults that bring a job again, each in its way."""
@@ -99,7 +102,11 @@ def _explained(seen: Evidence, first: Run, second: Run) -> bool:
 
 
 def _unrecorded(bite: Bite, first: Run, second: Run) -> bool:
-    """Whether the fault can have kept the end of the earlier run from being recorded: it was in force then."""
+    """Whether the fault can have kept the end of the earlier run from being recorded: it was in force then, and where it is
+    about the workers of a host, on one of these two.
+    """
+    if bite.do in OF_A_WORKER and bite.args.get("host", first.host) not in (first.host, second.host):
+        return False
     lasting = RECORDING if bite.until is None else 0.0  # what is over at once has its effect on the next calls
     until = min(_end(second), _end(first) + RECORDING)
     return _can(bite, HINDER) and within(bite, min(first.started, second.started) - lasting, until)
@@ -110,6 +117,9 @@ def _forgotten(seen: Evidence, bite: Bite, first: Run, second: Run) -> bool:
     it.
     """
     since = min(first.started, second.started) - SNAPSHOT_SLACK
+    accepted = seen.accepted.get(first.id)
+    if accepted is not None and bite.args.get("partition", accepted.partition) != accepted.partition:
+        return False
     if bite.do in CUT:
         return within(bite, since, min(_end(second), _end(first) + SNAPSHOT_SLACK))
     return bite.do in FORGET and within(bite, since, _end(second)) and not _must_be_known(seen, _end(first), bite.at)

@@ -96,8 +96,10 @@ class Bite:
 class Evidence:
     """Everything seen so far.
 
-    `gone` are accepted jobs whose record the log itself lost; `again` are jobs that were posted twice; `detoured` are jobs
-    with records in the topic's retry lane, and how many; `ends` are ids that ended without being done, and how (`dead`,
+    `unknown` are jobs with a post that had no clear answer, `turned_away` those of which every post had a clear no;
+    `written` are those of both that the log has all the same. `gone` are accepted jobs whose record the log itself lost;
+    `again` are jobs that were posted twice, neither time with a clear no; `detoured` are the records of the topics' retry
+    lanes, each with its job; `ends` are ids that ended without being done, and how (`dead`,
     `parked`); `settled` are finished ones that a snapshot in the log says have ended, and since when; `leases` is what a
     simulated queue was told of leases; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`,
     `memory`); `losses` are the times at which a queue lost data; `missed` are faults whose event did not come, or too
@@ -107,9 +109,11 @@ class Evidence:
     accepted: dict[str, Accepted] = field(factory=dict)
     refused: int = 0
     unknown: set[str] = field(factory=set)
+    turned_away: set[str] = field(factory=set)
+    written: set[str] = field(factory=set)
     again: set[str] = field(factory=set)
     gone: set[str] = field(factory=set)
-    detoured: Counter[str] = field(factory=Counter)
+    detoured: set[tuple[str, Place]] = field(factory=set)
     runs: list[Run] = field(factory=list)
     ends: dict[str, str] = field(factory=dict)
     settled: dict[str, float] = field(factory=dict)
@@ -128,14 +132,28 @@ class Evidence:
         """The time of the newest moment."""
         return self.moments[-1].at if self.moments else 0.0
 
+    def post_ended(self, id_: str, answer: Accepted | None, *, refused: bool = False) -> None:
+        """Take note of what the poster of a job knows now: accepted, refused, or neither for sure."""
+        taken = id_ in self.accepted or id_ in self.unknown
+        if refused:
+            self.refused += 1
+            self.turned_away |= set() if taken else {id_}
+            return
+        self.turned_away.discard(id_)
+        self.again |= {id_} if taken else set()
+        if answer is None:
+            self.unknown.add(id_)
+        else:
+            self.accepted.setdefault(id_, answer)
+
     def finished(self) -> Counter[str]:
         """How often each job was finished by its handler, without an error."""
         return Counter(run.id for run in self.runs if run.ended is not None and not run.failed)
 
     def unended(self) -> list[str]:
-        """Accepted jobs that have no end yet, in order of id."""
+        """Jobs without an end, in order of id: of those that were accepted, and of those that the log has without that."""
         finished = self.finished()
-        return sorted(id_ for id_ in self.accepted if id_ not in finished and id_ not in self.ends)
+        return sorted(id_ for id_ in self.accepted.keys() | self.written if id_ not in finished and id_ not in self.ends)
 
     def put_back(self) -> dict[Place, list[float]]:
         """When the job of a record went back into the log: the record has ended then, and the job has another one."""
@@ -151,13 +169,19 @@ class Evidence:
         """Whether a relay ended after it had put the job back into the log and before its mark passed the record: then that
         record brings it too, or puts it back once more. Once the mark has passed, it is noted that the job was put back.
         """
-        job = self.accepted.get(id_)
-        noted = () if job is None else self.put_back().get((job.topic, job.partition, job.offset), ())
-        return self.detoured[id_] > len(noted)
+        put_back, job = self.put_back(), self.accepted.get(id_)
+        detours = [place for one, place in self.detoured if one == id_]
+        places = detours if job is None else [(job.topic, job.partition, job.offset), *detours]
+        return len(detours) > sum(len(put_back.get(place, ())) for place in places)
 
     def excused(self, id_: str) -> bool:
         """Whether the job's own acks allow its loss: the leader's alone, and the log lost the record."""
         return id_ in self.gone and self.accepted[id_].acks == "leader"
+
+
+def place_of(record: Record) -> Place:
+    """Where it lies."""
+    return record.topic, record.partition, record.offset
 
 
 def id_of(record: Record) -> str:

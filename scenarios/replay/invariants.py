@@ -13,24 +13,35 @@ from typing import Final
 
 from forebay.actors.events import Noted, Zombie
 from forebay.actors.snapshot import Node, State
-from forebay.scenarios.replay.duplicates import RECORDING, SNAPSHOT_SLACK, duplicates_explained, within
+from forebay.scenarios.replay.duplicates import CUT, RECORDING, SNAPSHOT_SLACK, duplicates_explained, within
 from forebay.scenarios.replay.evidence import Evidence, Run, Write
 from forebay.scenarios.replay.examples import some
-from forebay.scenarios.replay.leases import clean_stop, one_lease
+from forebay.scenarios.replay.leases import clean_stop, dead_after_its_tries, one_lease
 
 Check = Callable[[Evidence], str | None]
 
 ON_THE_WAY: Final = 3
 """Ranges of a partition that may still come when the queue has no room: of one term, of the next, and one more."""
 
+PIECES: Final = 5.0
+"""Seconds for which a range that a queue refused may still come in pieces, once it takes all jobs again."""
+
 MOST_CALLS: Final = 800
 """What a host may ask queues for between two looks, a second apart: more than a scenario of 100 jobs a second needs."""
 
 
 def nothing_lost(seen: Evidence) -> str | None:
-    """Every job that got a positive answer has an end; only what the log itself lost under the leader's acks has none."""
+    """Every job that got a positive answer has an end, and so has every other that is in the log; only what the log itself
+    lost under the leader's acks has none.
+    """
     left = [id_ for id_ in seen.unended() if not seen.excused(id_)]
-    return some(left, f"of {len(seen.accepted)} accepted jobs have no end")
+    return some(left, f"of {len(seen.accepted)} accepted jobs and {len(seen.written)} others in the log have no end")
+
+
+def refused_not_taken(seen: Evidence) -> str | None:
+    """No job of which every post had a clear no is in the log, or runs."""
+    taken = seen.turned_away & (seen.written | {run.id for run in seen.runs})
+    return some(sorted(taken), "jobs that were refused were taken all the same")
 
 
 def nothing_gone(seen: Evidence) -> str | None:
@@ -67,11 +78,11 @@ def bytes_kept(seen: Evidence) -> str | None:
 
 
 def mailboxes_bounded(seen: Evidence) -> str | None:
-    """No mailbox holds more than its capacity."""
+    """No mailbox holds, or has held since its process began, more than its capacity."""
     over = [
-        f"{host}{node.path} ({node.mailbox.depth} of {node.mailbox.capacity})"
+        f"{host}{node.path} ({most} of {node.mailbox.capacity})"
         for host, node in _nodes(seen)
-        if node.mailbox is not None and node.mailbox.depth > node.mailbox.capacity
+        if node.mailbox is not None and (most := max(node.mailbox.depth, node.mailbox.high_water)) > node.mailbox.capacity
     ]
     return some(over, "mailboxes are over their capacity")
 
@@ -114,13 +125,12 @@ def marks_move_on(seen: Evidence) -> str | None:
     for write in seen.writes:
         place = write.topic, write.epoch, write.partition
         last = reached.get(place)
-        if (
-            last is not None
-            and write.start < min(last.to, write.to)
-            and not any(last.at <= at <= write.at for at in seen.losses)
-        ):
-            again = f"{write.start} to {write.to} of {write.topic}/{write.partition} at {write.at:.3f} s"
-            return f"{write.host} wrote {again}, where the mark had reached {last.to} at {last.at:.3f} s"
+        if last is not None and write.start < last.to and not any(last.at <= at <= write.at for at in seen.losses):
+            where = f"{write.start} to {write.to} of {write.topic}/{write.partition} at {write.at:.3f} s"
+            if write.start < write.to:
+                return f"{write.host} wrote {where}, where the mark had reached {last.to} at {last.at:.3f} s"
+            if not any(bite.do in CUT and bite.bit and bite.at <= write.at for bite in seen.bites):
+                return f"{write.host} moved the mark back, {where}, from {last.to}; nothing had cut the log"
         reached[place] = write
     return None
 
@@ -128,13 +138,17 @@ def marks_move_on(seen: Evidence) -> str | None:
 def stops_without_room(seen: Evidence) -> str | None:
     """While a queue has no room the relay stops: what was on its way comes, and no more.
 
-    What comes after a queue has begun to refuse single jobs does not count: what is on its way comes in pieces then.
+    What comes while a queue refuses single jobs does not count: what is on its way comes in pieces then.
     """
-    pieces = min((bite.at for bite in seen.bites if bite.do == "redis.refuse" and bite.bit), default=math.inf)
+    refusing = [
+        (bite.at, (math.inf if bite.until is None else bite.until) + PIECES)
+        for bite in seen.bites
+        if bite.do == "redis.refuse" and bite.bit
+    ]
     written = Counter(
         (write.topic, write.partition, write.spell)
         for write in seen.writes
-        if write.spell and write.to > write.start and write.at < pieces
+        if write.spell and write.to > write.start and not any(at <= write.at <= until for at, until in refusing)
     )
     over = [f"{topic}/{partition} ({count})" for (topic, partition, _), count in written.items() if count > ON_THE_WAY]
     return some(over, "partitions were written to again and again while their queue had no room")
@@ -200,6 +214,7 @@ def _nodes(seen: Evidence) -> Iterator[tuple[str, Node]]:
 
 CHECKS: Final[Mapping[str, Check]] = {
     "nothing-lost": nothing_lost,
+    "refused-not-taken": refused_not_taken,
     "nothing-gone": nothing_gone,
     "acks-all-kept": acks_all_kept,
     "one-writer": one_writer,
@@ -216,8 +231,11 @@ CHECKS: Final[Mapping[str, Check]] = {
     "calls-bounded": calls_bounded,
     "one-lease": one_lease,
     "clean-stop": clean_stop,
+    "dead-after-its-tries": dead_after_its_tries,
 }
 """Every check that a scenario can name."""
 
-SIMULATED: Final = frozenset({"one-lease", "clean-stop"})
-"""Checks of what only a simulated queue shows."""
+SIMULATED: Final = frozenset(
+    {"one-lease", "clean-stop", "dead-after-its-tries", "calls-bounded", "stops-without-room", "settled-once"}
+)
+"""Checks of what only the simulation shows: on real servers they would hold whatever happened."""

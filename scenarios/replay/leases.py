@@ -9,7 +9,8 @@ from forebay.actors.events import Event, Exited, Noted, Started
 from forebay.actors.exits import Normal, Shutdown
 from forebay.scenarios.replay.evidence import Evidence, Run
 from forebay.scenarios.replay.examples import some
-from forebay.scenarios.simulation.lease_use import CLAIMED, LeaseUse
+from forebay.scenarios.replay.handling import RETRY
+from forebay.scenarios.simulation.lease_use import CLAIMED, DONE, LeaseUse
 
 KEEPER: Final = "/workers/lease_keeper"
 
@@ -28,17 +29,27 @@ def one_lease(seen: Evidence) -> str | None:
         held = newest.get(job, use)
         if use.what == CLAIMED:
             newest[job] = use
-        elif use.valid and use.epoch < held.epoch and not any(held.at <= at <= use.at for at in seen.losses):
+        elif use.valid and use.epoch != held.epoch and not any(held.at <= at <= use.at for at in seen.losses):
             told = f"{use.host} ended {use.id} ({use.what}) at {use.at:.3f} s"
             return f"{told} under a lease that was over: {held.host} had it since {held.at:.3f} s"
     return None
+
+
+def dead_after_its_tries(seen: Evidence) -> str | None:
+    """A job that is dead was handed out as often as it may be tried."""
+    tries: dict[str, set[int]] = defaultdict(set)
+    for use in seen.leases:
+        if use.what == CLAIMED:
+            tries[use.id].add(use.epoch)
+    early = [id_ for id_, how in seen.ends.items() if how == "dead" and len(tries[id_]) < RETRY.max_attempts]
+    return some(sorted(early), f"jobs are dead that were not handed out {RETRY.max_attempts} times")
 
 
 def clean_stop(seen: Evidence) -> str | None:
     """A worker that ends in order has told the queue of every run that had come to its end: none is run again for that."""
     told: dict[tuple[str, str], list[float]] = defaultdict(list)
     for use in seen.leases:
-        if use.what != CLAIMED:
+        if use.what == DONE:
             told[use.host, use.id].append(use.at)
     keepers: dict[str, list[Event]] = defaultdict(list)
     for host, event in seen.events:

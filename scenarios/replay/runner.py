@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 
 from forebay.actors.exits import ActorError
+from forebay.actors.relay.snapshots import Damaged
 from forebay.backends.errors import BackendError
 from forebay.backends.redis.connection import Connection
 from forebay.scenarios.fences import Fenced
@@ -19,7 +20,7 @@ from forebay.scenarios.replay.verdict import Broken, verdict_of
 from forebay.scenarios.simulation.redis import SimRedis
 from forebay.scenarios.streams import Misaligned, Streams, Tape
 
-BROKE_OFF = (Stuck, Fenced, ActorError, BackendError)
+BROKE_OFF = (Stuck, Fenced, ActorError, BackendError, Damaged)
 """What ends a run before its time: a failure too, with its own name."""
 
 

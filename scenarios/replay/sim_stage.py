@@ -15,7 +15,7 @@ from forebay.backends.end_records import read_end
 from forebay.backends.ports import Acks, Record
 from forebay.jobs.lanes import ends_topic, retry_topic, settled_topic
 from forebay.scenarios.loop import running_loop
-from forebay.scenarios.replay.evidence import Accepted, Evidence, Moment, Write, id_of
+from forebay.scenarios.replay.evidence import Accepted, Evidence, Moment, Write, id_of, place_of
 from forebay.scenarios.replay.handling import TYPE, Handling, payload
 from forebay.scenarios.replay.plan import Stroke
 from forebay.scenarios.replay.scene import Downstream, Scene
@@ -82,20 +82,15 @@ class SimStage:
 
     async def post(self, job: Job) -> None:
         """Post through the job's host, or one that runs."""
-        if job.id in self._handling.payloads:
-            self.seen.again.add(job.id)
         self._handling.payloads[job.id] = payload(job)
         acks = Acks(job.acks)
         door = self._door(job)
         post = await post_through(door, TYPE, None, id_=job.id, topic=job.topic, acks=acks, raw=payload(job))
         self.world.book.enter(post)
+        accepted = None
         if post.answer is Answer.ACCEPTED:
-            at = post.at - self._began
-            self.seen.accepted.setdefault(job.id, Accepted(at, job.topic, post.partition, post.offset, job.acks))
-        elif post.answer is Answer.UNKNOWN:
-            self.seen.unknown.add(job.id)
-        else:
-            self.seen.refused += 1
+            accepted = Accepted(post.at - self._began, job.topic, post.partition, post.offset, job.acks)
+        self.seen.post_ended(job.id, accepted, refused=post.answer is Answer.REFUSED)
 
     def _door(self, job: Job) -> Host[JobRuntime]:
         hosts = self.world.hosts
@@ -201,27 +196,28 @@ class SimStage:
     def _look_at_log(self) -> None:
         """Which ends the log has, and which accepted records it has not any more."""
         seen = self.seen
-        seen.gone = set()
+        held: dict[str, set[str]] = {}
         for topic in self._topics:
             for record in self._records(ends_topic(topic)):
                 end = read_end(record)
                 if end is not None:
                     seen.ends[end.id] = end.kind
-            seen.detoured |= Counter(id_of(record) for record in self._records(retry_topic(topic)))
+            retries = {(id_of(record), place_of(record)) for record in self._records(retry_topic(topic))}
+            seen.detoured |= retries
+            held[topic] = {id_of(record) for record in self._records(topic)} | {id_ for id_, _ in retries}
             self._look_at_snapshots(topic)
-        left = {id_: seen.accepted[id_] for id_ in seen.unended()}
-        for topic in {job.topic for job in left.values()}:
-            held = {(record.partition, record.offset): id_of(record) for record in self._records(topic)}
-            for id_, job in left.items():
-                if job.topic == topic and self._is_gone(job, id_, held):
-                    seen.gone.add(id_)
+        seen.written = (seen.unknown | seen.turned_away) & set().union(*held.values()) - seen.accepted.keys()
+        left = {id_: seen.accepted[id_] for id_ in seen.unended() if id_ in seen.accepted}
+        seen.gone = {id_ for id_, job in left.items() if id_ not in held[job.topic] and self._is_gone(job, id_)}
 
-    def _is_gone(self, job: Accepted, id_: str, held: dict[tuple[int, int], str]) -> bool:
+    def _is_gone(self, job: Accepted, id_: str) -> bool:
+        """Whether the log dropped the record itself. What was never there, or what retention removed, is another promise."""
+        partition = self.world.kafka.partition(job.topic, job.partition)
         try:
-            start = self.world.kafka.extent(job.topic, job.partition).start
+            start = partition.extent.start
         except Refused:
             return False
-        return job.offset >= start and held.get((job.partition, job.offset)) != id_
+        return job.offset >= start and any(id_of(record) == id_ for record in partition.dropped)
 
     def _records(self, topic: str) -> list[Record]:
         """What readers may see of a topic; nothing of a partition that nobody leads."""

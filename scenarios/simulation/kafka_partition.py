@@ -24,7 +24,8 @@ NEVER: Final = -1  # the epoch before the first
 
 class Partition:
     """`brokers` have a copy each, in order of preference. `moved` hears of every change for readers: a new high watermark,
-    another leader or none. `cut` counts records that readers could see and that are gone.
+    another leader or none. `cut` counts records that readers could see and that are gone; `dropped` are those that a
+    follower had to cut off, whoever could see them.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Partition:
         self.insync = list(brokers)
         self.high = 0
         self.cut = 0
+        self.dropped: list[Record] = []
         self._last = brokers[0]  # who led last
         self._has: dict[int, int] = {}  # follower -> the end of what it has of this leader
         self._waiting: list[tuple[int, Told]] = []
@@ -144,12 +146,13 @@ class Partition:
         """Let a follower take what it lacks; it is in sync then. Returns how many records it had to cut off."""
         replica = self.replicas[broker]
         cut = replica.follow(self.log)
+        self.dropped += cut
         replica.compact(self.high)
         self._has[broker] = replica.end
         if broker not in self.insync:
             self.insync.append(broker)
         self._advance()
-        return cut
+        return len(cut)
 
     def _advance(self) -> None:
         """Move the high watermark to where all in-sync replicas are, and tell those who waited for it."""

@@ -42,8 +42,8 @@ class Replica:
         first, last = self._place(start), self._place(end)
         return self._records[first : last if limit is None else min(last, first + limit)]
 
-    def follow(self, leader: Replica) -> int:
-        """Become as the leader is; return how many records were cut off for that."""
+    def follow(self, leader: Replica) -> list[Record]:
+        """Become as the leader is; return the records that were cut off for that."""
         cut = self.truncate(self.agreed(leader))
         if self.end < leader.start:
             self._records.clear()
@@ -68,12 +68,12 @@ class Replica:
         starts = [start for _, start in self._epochs[1:]] + [self.end]
         return [(epoch, end) for (epoch, _), end in zip(self._epochs, starts, strict=False)]
 
-    def truncate(self, to: int) -> int:
-        """Cut off what lies at `to` and beyond; return how many records that were."""
+    def truncate(self, to: int) -> list[Record]:
+        """Cut off what lies at `to` and beyond, and return it."""
         if to >= self.end:
-            return 0
+            return []
         first = self._place(to)
-        cut = len(self._records) - first
+        cut = self._records[first:]
         del self._records[first:]
         self._epochs = [one for one in self._epochs if one[1] < to]
         self.end = to

@@ -8,7 +8,8 @@ from typing import Any, Final
 from attrs import frozen
 
 CLAIMED: Final = "claimed"
-"""What a claim is noted as; an end is noted as its kind: done, dead, retry, release."""
+DONE: Final = "done"
+"""What a claim is noted as, and one kind of end; the others are dead, retry and release."""
 
 
 @frozen

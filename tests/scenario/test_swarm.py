@@ -40,6 +40,11 @@ ALWAYS = frozenset(f"always {name}" for name in SWARM.invariants.always)
 each_safeguard = pytest.mark.parametrize("safeguard", SAFEGUARDS, ids=lambda one: one.name)
 
 
+def shows_damage(verdict):
+    """Not a run that broke off, but for one that calls again and again without a pause: time stands still for it."""
+    return any(one.group != "run" or one.name == "Livelock" for one in verdict.broken)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_the_swarm_holds_with_every_seed(block, record_figure):
@@ -66,7 +71,7 @@ def test_the_swarm_finds_a_safeguard_that_is_missing(safeguard):
             verdict = run_scenario(SWARM, seed, until=ALWAYS).verdict
             if not verdict.passed:
                 break
-    assert not verdict.passed
+    assert shows_damage(verdict), verdict
 
 
 @pytest.mark.slow
@@ -76,5 +81,5 @@ def test_three_faults_at_most_are_left_of_what_finds_it(safeguard):
     left, seed = load_scenario(path), int(path.stem.rpartition("-")[2])
     assert len(left.faults) <= 3
     with safeguard.taken_away():
-        assert not run_scenario(left, seed, until=ALWAYS).verdict.passed
+        assert shows_damage(run_scenario(left, seed, until=ALWAYS).verdict)
     assert run_scenario(left, seed).verdict.passed

@@ -47,8 +47,12 @@ def noted(name, path="/x", at=1.0):
     return Noted(at=at, path=path, name=name)
 
 
-def put_back(at, offset=0):
-    fields = (("topic", "jobs"), ("partition", 0), ("offset", offset), ("error", "refused"))
+RETRIED = [("x", ("jobs.retry", 0, 7)), ("x", ("jobs.retry", 0, 8))]
+"""Two records of a job in the retry lane."""
+
+
+def put_back(at, topic="jobs", offset=0):
+    fields = (("topic", topic), ("partition", 0), ("offset", offset), ("error", "refused"))
     return "a", Noted(at=at, path="/w", name="put_back", fields=fields)
 
 
@@ -79,7 +83,9 @@ RIGHT = {
     "no-zombie": Evidence(events=[("a", noted("x"))]),
     "no-duplicates": Evidence(runs=[run(), run("y"), run(failed=True)]),
     "duplicates-explained": Evidence(runs=[run(), run(started=8.0, ended=9.0)], bites=[Bite("f", "redis.wipe", {}, 7.0)]),
-    "marks-move-on": Evidence(writes=marks((0, 5), (5, 9), (3, 3), (3, 6), (6, 6), (8, 9))),
+    "marks-move-on": Evidence(
+        writes=marks((0, 5), (5, 9), (3, 3), (3, 6), (6, 6), (8, 9)), bites=[Bite("f", "kafka.broker.kill", {}, 1.0)]
+    ),
     "settled-once": Evidence(
         accepted={"x": job()}, settled={"x": 5.0}, runs=[run(), run(started=5.0), run("y", started=9.0)]
     ),
@@ -95,6 +101,8 @@ RIGHT = {
         ]
     ),
     "clean-stop": Evidence(runs=[run(ended=1.5)], events=keeper(Started, STOPPED), leases=[used("done", 1, at=1.6)]),
+    "refused-not-taken": Evidence(turned_away={"x"}, written={"y"}, runs=[run("z")]),
+    "dead-after-its-tries": Evidence(ends={"x": "dead", "y": "parked"}, leases=[used(CLAIMED, n) for n in range(5)]),
 }
 WRONG = {
     "nothing-lost": Evidence(accepted={"x": job()}, runs=[run(failed=True)]),
@@ -117,6 +125,8 @@ WRONG = {
     "calls-bounded": moment(asked={"a": 801}),
     "one-lease": Evidence(leases=[used(CLAIMED, 1), used(CLAIMED, 2), used("retry", 1)]),
     "clean-stop": Evidence(runs=[run(ended=1.5)], events=keeper(Started, STOPPED), leases=[used("retry", 1, at=1.4)]),
+    "refused-not-taken": Evidence(turned_away={"x"}, runs=[run("x")]),
+    "dead-after-its-tries": Evidence(ends={"x": "dead"}, leases=[used(CLAIMED, n) for n in (1, 2, 3, 3, 3)]),
 }
 
 
@@ -128,6 +138,56 @@ def test_a_check_passes_what_is_right(name):
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_finds_what_is_wrong(name):
     assert CHECKS[name](WRONG[name])
+
+
+def test_what_the_log_has_though_nobody_was_told_must_end_too():
+    assert CHECKS["nothing-lost"](Evidence(unknown={"x", "y"}, written={"x"}))
+    assert CHECKS["nothing-lost"](Evidence(unknown={"x", "y"}, written={"x"}, runs=[run("x")])) is None
+
+
+def test_a_refused_job_that_is_in_the_log_is_found():
+    assert CHECKS["refused-not-taken"](Evidence(turned_away={"x"}, written={"x"}))
+
+
+def test_what_every_post_of_a_job_came_to():
+    seen, no = Evidence(), {"answer": None, "refused": True}
+    for id_ in "wxyz":
+        seen.post_ended(id_, **no)
+    for id_ in "xyz":
+        seen.post_ended(id_, None)
+    seen.post_ended("y", job())
+    seen.post_ended("z", **no)
+    assert (seen.turned_away, seen.unknown, seen.accepted.keys()) == ({"w"}, {"x", "y", "z"}, {"y"})
+    assert (seen.again, seen.refused) == ({"y"}, 5)
+
+
+def test_a_mailbox_that_was_over_its_capacity_between_two_looks_is_found():
+    over = MailboxView(depth=0, capacity=5, high_water=6, handled=0, dropped=0, dead_letters=0)
+    assert CHECKS["mailboxes-bounded"](moment(trees={"a": Node("/x", "actor", State.RUNNING, 1, mailbox=over)}))
+
+
+@pytest.mark.parametrize("bites", [[], [Bite("f", "kafka.broker.kill", {}, 2.0)], [Bite("f", "redis.kill", {}, 1.0)]])
+def test_marks_go_back_only_after_what_can_cut_the_log(bites):
+    assert CHECKS["marks-move-on"](Evidence(writes=marks((0, 5), (3, 3)), bites=bites))
+
+
+@pytest.mark.parametrize(("until", "found"), [(0.9, False), (None, False), (-9.0, True)])
+def test_only_while_jobs_are_refused_one_by_one_may_ranges_come_in_pieces(until, found):
+    refuse = Bite("f", "redis.refuse", {}, -10.0, until=until)
+    assert (CHECKS["stops-without-room"](evolve(WRONG["stops-without-room"], bites=[refuse])) is not None) is found
+
+
+def test_an_end_under_a_lease_that_the_queue_never_gave_is_found():
+    assert CHECKS["one-lease"](Evidence(leases=[used(CLAIMED, 9), used(CLAIMED, 4), used("done", 9)]))
+
+
+def test_a_finished_run_that_was_told_as_given_back_was_not_told():
+    assert CHECKS["clean-stop"](evolve(RIGHT["clean-stop"], leases=[used("release", 1, at=1.6)]))
+
+
+def test_a_memory_limit_does_not_keep_ends_from_being_recorded():
+    limit = Bite("memory", "redis.limit", {"memory": 600_000}, 0.0, until=21.0)
+    assert CHECKS["duplicates-explained"](Evidence(runs=[run(), run(started=10.0, ended=11.0)], bites=[limit]))
 
 
 def test_a_queue_that_lost_a_lease_takes_what_is_said_under_the_one_before():
@@ -170,11 +230,17 @@ def test_a_queue_that_lost_data_may_take_ranges_and_terms_again():
         ("redis.slow", {"by": 0.3}, False),
         ("host.restart", {}, False),
         ("host.kill", {}, True),
+        ("host.kill", {"host": "a"}, True),
+        ("host.kill", {"host": "b"}, False),  # both runs were on a
+        ("kafka.cut", {"host": "b"}, True),  # that may be the relay's
+        ("kafka.leader.move", {"partition": 0}, True),
+        ("kafka.leader.move", {"partition": 1}, False),
     ],
 )
 def test_only_what_can_keep_an_end_from_being_recorded_explains_that_a_job_ran_again(do, args, explains):
     runs, bite = [run(), run(started=5.0, ended=6.0)], Bite("f", do, args, 1.5, until=3.0)
-    assert (CHECKS["duplicates-explained"](Evidence(runs=runs, bites=[bite])) is None) is explains
+    seen = Evidence(accepted={"x": job()}, runs=runs, bites=[bite])
+    assert (CHECKS["duplicates-explained"](seen) is None) is explains
 
 
 @pytest.mark.parametrize(("offset", "wiped", "explains"), [(0, 3.0, True), (0, 1.0, False), (1, 3.0, False)])
@@ -195,10 +261,12 @@ def test_a_job_that_a_relay_put_back_and_ended_before_its_mark_moved_has_two_rec
     seen = Evidence(accepted={"x": job()}, settled={"x": 42.0}, runs=twice)
     for name in ("duplicates-explained", "settled-once"):
         assert CHECKS[name](seen) is not None
-        assert CHECKS[name](evolve(seen, detoured=Counter("x"))) is None
+        assert CHECKS[name](evolve(seen, detoured=RETRIED[:1])) is None
     noted_once = evolve(seen, events=[put_back(at=2.0)])
-    assert CHECKS["duplicates-explained"](evolve(noted_once, detoured=Counter("x"))) is not None
-    assert CHECKS["duplicates-explained"](evolve(noted_once, detoured=Counter("xx"))) is None
+    assert CHECKS["duplicates-explained"](evolve(noted_once, detoured=RETRIED[:1])) is not None
+    assert CHECKS["duplicates-explained"](evolve(noted_once, detoured=RETRIED)) is None
+    in_turn = evolve(noted_once, events=[put_back(at=2.0), put_back(at=3.0, topic="jobs.retry", offset=7)])
+    assert CHECKS["duplicates-explained"](evolve(in_turn, detoured=RETRIED)) is not None
 
 
 @pytest.mark.parametrize(
