@@ -41,23 +41,8 @@ def small(**more):
     return scenario_from(SMALL | more)
 
 
-IN_BRIEF = (
-    "broker-killed",
-    "lock-deleted",
-    "redis-emptied",
-    "redis-failed-over",
-    "swarm",
-    "unclean-election",
-    "worker-killed",
-    "worker-paused",
-)
-"""Those that every run of the tests replays; the others take their minutes in `make test-long`."""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name if name in IN_BRIEF else pytest.param(name, marks=pytest.mark.long) for name in library()]
-)
+@pytest.mark.parametrize("name", library())
 def test_the_library_holds(name):
     told = run_scenario(scenarios()[name], seed=1)
     assert told.verdict.passed, str(told.verdict)
