@@ -129,7 +129,7 @@ class Bound:
 
 @frozen
 class Expect:
-    """What the counts must come to, by name (`verdict.COUNTS`), and how long recovery may take after the healing."""
+    """What the counts must come to, by name (`counts.COUNTS`), and how long recovery may take after the healing."""
 
     counts: Mapping[str, Bound] = field(factory=dict, metadata={"kind": MapOf(_WORD, Section(Bound))})
     recovery: float | None = optional(duration(0, _DAY))

@@ -30,7 +30,8 @@ def vocabulary(real: Container[str]) -> Iterator[str]:
     yield "sightings (sometimes:, never:)"
     yield from _described(SIGHTINGS)
     yield "figures (expect: counts:)"
-    yield "  " + ", ".join(COUNTS)
+    for name, count in COUNTS.items():
+        yield _line(name, BOTH, count.about)
 
 
 def _described(named: Mapping[str, Any], simulated: Container[str] = ()) -> Iterator[str]:

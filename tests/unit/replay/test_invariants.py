@@ -394,8 +394,10 @@ def test_the_figures_add_up():
         runs=[run("x"), run("x"), run("y", failed=True)],
         ends={"y": "dead"},
         refused=2,
+        events=[("a", noted("log_away")), ("b", noted("queue_away")), ("b", noted("queue_back"))],
     )
     figures = counted(seen)
     assert {name: count for name, count in figures.items() if count} == {
         "accepted": 3, "refused": 2, "finished": 1, "dead": 1, "duplicates": 1, "lost": 1, "runs": 3, "failed_runs": 1,
+        "outages": 2,
     }  # fmt: skip
