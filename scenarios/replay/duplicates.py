@@ -54,6 +54,11 @@ AFTERMATH: Final = 7.0
 """Seconds after its end for which a fault can still keep a snapshot away: a call has gone without an answer for 5, or the
 next term has come."""
 
+GIVEN_UP: Final = 6.0
+"""Seconds after which a call whose reply was dropped has been given up, and made again: its time-out is 5. Until then a
+worker tells its queue nothing more.
+"""
+
 SLOW: Final = 0.4
 """Seconds: where messages take no longer, a lease does not lapse, and ends are recorded."""
 
@@ -98,7 +103,10 @@ def _detours(seen: Evidence, id_: str) -> list[float]:
 
 def _explained(seen: Evidence, first: Run, second: Run) -> bool:
     """Whether a fault can be why the job of the earlier run came again. Nothing but a fault brings a job again."""
-    return any(_forgotten(seen, bite, first, second) or _unrecorded(bite, first, second) for bite in seen.bites)
+    if any(_forgotten(seen, bite, first, second) or _unrecorded(bite, first, second) for bite in seen.bites):
+        return True
+    since, until = min(first.started, second.started) - GIVEN_UP, min(_end(second), _end(first) + RECORDING)
+    return any(since <= at <= until and host in (first.host, second.host) for at, host in seen.unanswered)
 
 
 def _unrecorded(bite: Bite, first: Run, second: Run) -> bool:

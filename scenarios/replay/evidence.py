@@ -102,7 +102,8 @@ class Evidence:
     lanes, each with its job; `ends` are ids that ended without being done, and how (`dead`,
     `parked`); `settled` are finished ones that a snapshot in the log says have ended, and since when; `leases` is what a
     simulated queue was told of leases; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`,
-    `memory`); `losses` are the times at which a queue lost data; `missed` are faults whose event did not come, or too
+    `memory`); `losses` are the times at which a queue lost data; `unanswered` the calls
+    whose reply a simulated queue dropped: when, and whose; `missed` are faults whose event did not come, or too
     late for them to take place; `healed` is when the healing was over, None before.
     """
 
@@ -120,6 +121,7 @@ class Evidence:
     writes: list[Write] = field(factory=list)
     leases: list[LeaseUse] = field(factory=list)
     losses: list[float] = field(factory=list)
+    unanswered: list[tuple[float, str]] = field(factory=list)
     refusals: Counter[str] = field(factory=Counter)
     events: list[tuple[str, Event]] = field(factory=list)
     moments: list[Moment] = field(factory=list)

@@ -157,6 +157,7 @@ class SimStage:
     def _look_at_writes(self) -> None:
         self.seen.refusals.clear()
         self.seen.losses.clear()
+        self.seen.unanswered.clear()
         for redis in dict.fromkeys(self.world.redis.values()):
             new = redis.written[self._written.get(redis.name, 0) :]
             self._written[redis.name] = len(redis.written)
@@ -168,6 +169,7 @@ class SimStage:
             self._used[redis.name] = len(redis.leases)
             self.seen.leases += [evolve(use, at=use.at - self._began) for use in used]
             self.seen.losses += [at - self._began for at in redis.losses]
+            self.seen.unanswered += [(at - self._began, host) for at, host in redis.unanswered]
             for (_, why), count in redis.refused.items():
                 self.seen.refusals[why] += count
 

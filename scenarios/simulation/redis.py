@@ -89,6 +89,7 @@ class SimRedis(Reach):
         self._slow: dict[str, float] = {}
         self._life = 1
         self._replies_to_drop = 0
+        self.unanswered: list[tuple[float, str]] = []
         self._refusing = 0.0
         self._spell, self._filled = 0, False
         self._full = self._wrote = False
@@ -213,6 +214,7 @@ class SimRedis(Reach):
         self._data.commit()
         if changed and self._replies_to_drop > 0:
             self._replies_to_drop -= 1
+            self.unanswered.append((asyncio.get_running_loop().time(), connection.host))
             return
         if connection in self._connections:
             self._reply(connection, reply)

@@ -185,6 +185,16 @@ def test_a_finished_run_that_was_told_as_given_back_was_not_told():
     assert CHECKS["clean-stop"](evolve(RIGHT["clean-stop"], leases=[used("release", 1, at=1.6)]))
 
 
+@pytest.mark.parametrize(
+    ("at", "host", "explains"),
+    [(0.9, "a", True), (-4.9, "a", True), (4.0, "a", True), (-5.1, "a", False), (5.1, "a", False), (0.9, "b", False)],
+)
+def test_a_worker_that_waits_for_a_reply_which_was_dropped_tells_nothing_meanwhile(at, host, explains):
+    """Seed 3674: the last of four replies was dropped four seconds after the fault, and the host was restarted soon after."""
+    seen = Evidence(runs=[run(), run(started=9.0, ended=10.0)], unanswered=[(at, host)])
+    assert (CHECKS["duplicates-explained"](seen) is None) is explains
+
+
 def test_a_memory_limit_does_not_keep_ends_from_being_recorded():
     limit = Bite("memory", "redis.limit", {"memory": 600_000}, 0.0, until=21.0)
     assert CHECKS["duplicates-explained"](Evidence(runs=[run(), run(started=10.0, ended=11.0)], bites=[limit]))
