@@ -109,6 +109,7 @@ class RealStage:
 
     async def post(self, job: Job) -> None:
         """Post through the gate of the job's host, or of one that serves."""
+        self.seen.post_begins(job.id)
         self._payloads[job.id] = payload(job)
         gate = self._gate(job)
         answer: door.Answer = door.Refused()

@@ -96,7 +96,8 @@ class Bite:
 class Evidence:
     """Everything seen so far.
 
-    `unknown` are jobs with a post that had no clear answer, `turned_away` those of which every post had a clear no;
+    `unknown` are jobs with a post that had no clear answer, `turned_away` those of which every post had a clear no
+    (`posting` counts the posts under way);
     `written` are those of both that the log has all the same. `gone` are accepted jobs whose record the log itself lost;
     `again` are jobs that were posted twice, neither time with a clear no; `detoured` are the records of the topics' retry
     lanes, each with its job; `ends` are ids that ended without being done, and how (`dead`,
@@ -110,6 +111,7 @@ class Evidence:
     accepted: dict[str, Accepted] = field(factory=dict)
     refused: int = 0
     unknown: set[str] = field(factory=set)
+    posting: Counter[str] = field(factory=Counter)
     turned_away: set[str] = field(factory=set)
     written: set[str] = field(factory=set)
     again: set[str] = field(factory=set)
@@ -134,14 +136,20 @@ class Evidence:
         """The time of the newest moment."""
         return self.moments[-1].at if self.moments else 0.0
 
+    def post_begins(self, id_: str) -> None:
+        """Take note that a job is posted; what became of its posts is not known until each has ended."""
+        self.turned_away.discard(id_)
+        self.posting[id_] += 1
+
     def post_ended(self, id_: str, answer: Accepted | None, *, refused: bool = False) -> None:
         """Take note of what the poster of a job knows now: accepted, refused, or neither for sure."""
+        self.posting[id_] -= 1
         taken = id_ in self.accepted or id_ in self.unknown
         if refused:
             self.refused += 1
-            self.turned_away |= set() if taken else {id_}
+            if not taken and not self.posting[id_]:
+                self.turned_away.add(id_)
             return
-        self.turned_away.discard(id_)
         self.again |= {id_} if taken else set()
         if answer is None:
             self.unknown.add(id_)

@@ -82,6 +82,7 @@ class SimStage:
 
     async def post(self, job: Job) -> None:
         """Post through the job's host, or one that runs."""
+        self.seen.post_begins(job.id)
         self._handling.payloads[job.id] = payload(job)
         acks = Acks(job.acks)
         door = self._door(job)

@@ -16,8 +16,8 @@ from forebay.scenarios.replay.reading import load_scenario
 from forebay.scenarios.replay.runner import run_scenario
 
 SWARM = scenarios()["swarm"]
-BLOCKS = examples(1, 10)
-COUNTING = examples(300, 1_000)
+BLOCKS = examples(1, 20)
+COUNTING = examples(300, 500)
 """Seeds of a block that count: two runtimes, 300 jobs, three faults that bit."""
 ROOM = COUNTING * 11 // 10
 """Seeds of a block: a few may not count."""

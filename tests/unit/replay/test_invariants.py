@@ -149,16 +149,38 @@ def test_a_refused_job_that_is_in_the_log_is_found():
     assert CHECKS["refused-not-taken"](Evidence(turned_away={"x"}, written={"x"}))
 
 
-def test_what_every_post_of_a_job_came_to():
-    seen, no = Evidence(), {"answer": None, "refused": True}
-    for id_ in "wxyz":
-        seen.post_ended(id_, **no)
-    for id_ in "xyz":
-        seen.post_ended(id_, None)
-    seen.post_ended("y", job())
-    seen.post_ended("z", **no)
-    assert (seen.turned_away, seen.unknown, seen.accepted.keys()) == ({"w"}, {"x", "y", "z"}, {"y"})
-    assert (seen.again, seen.refused) == ({"y"}, 5)
+def posted(*ends):
+    """What is known after posts of x that were all under way at once, and ended so."""
+    seen = Evidence()
+    for _ in ends:
+        seen.post_begins("x")
+    for end in ends:
+        seen.post_ended("x", job() if end == "accepted" else None, refused=end == "refused")
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("ends", "taken", "again"),
+    [
+        (("refused",), False, False),
+        (("refused", "refused"), False, False),
+        (("refused", "accepted"), True, False),
+        (("unknown", "refused"), True, False),
+        (("unknown", "accepted"), True, True),
+    ],
+)
+def test_a_job_is_turned_away_if_every_post_of_it_was(ends, taken, again):
+    seen = posted(*ends)
+    assert (seen.turned_away, seen.again) == (set() if taken else {"x"}, {"x"} if again else set())
+
+
+def test_nobody_is_turned_away_while_another_post_is_under_way():
+    """Seed 3572: the log had the second post before its answer came."""
+    seen = posted("refused")
+    seen.post_begins("x")
+    assert seen.turned_away == set()
+    seen.post_ended("x", None, refused=True)
+    assert seen.turned_away == {"x"}
 
 
 def test_a_mailbox_that_was_over_its_capacity_between_two_looks_is_found():
@@ -190,7 +212,7 @@ def test_a_finished_run_that_was_told_as_given_back_was_not_told():
     [(0.9, "a", True), (-4.9, "a", True), (4.0, "a", True), (-5.1, "a", False), (5.1, "a", False), (0.9, "b", False)],
 )
 def test_a_worker_that_waits_for_a_reply_which_was_dropped_tells_nothing_meanwhile(at, host, explains):
-    """Seed 3674: the last of four replies was dropped four seconds after the fault, and the host was restarted soon after."""
+    """Seed 3674: the last of four replies was dropped four seconds after the fault; the host was restarted soon after."""
     seen = Evidence(runs=[run(), run(started=9.0, ended=10.0)], unanswered=[(at, host)])
     assert (CHECKS["duplicates-explained"](seen) is None) is explains
 
