@@ -183,19 +183,25 @@ def _taken_back(seen: Evidence, run: Run) -> bool:
 
 
 def _given_back_before(seen: Evidence, run: Run) -> bool:
-    """Whether the queue's memory is one that was restored after the job had ended, and before readers saw the snapshot."""
+    """Whether the queue's memory is one that was given back what there was, or found nothing, after the job had ended, and
+    before readers saw the snapshot.
+    """
     job, settled = seen.accepted[run.id], seen.settled[run.id]
-    restored = [
-        event.at
+    ended = min(
+        (other.ended for other in seen.runs if other.id == run.id and other.ended is not None and not other.failed),
+        default=settled,
+    )
+    notes = [
+        event
         for _, event in seen.events
-        if isinstance(event, Noted)
-        and event.name == "restored"
-        and event.at < run.started
-        and f"relay[{job.topic}]" in event.path
-        and dict(event.fields)["partition"] == job.partition
+        if isinstance(event, Noted) and event.at < run.started and f"relay[{job.topic}]" in event.path
     ]
-    ended = [other.ended for other in seen.runs if other.id == run.id and other.ended is not None and not other.failed]
-    return bool(restored) and min(ended, default=settled) < max(restored) < settled
+    restored = [e.at for e in notes if e.name == "restored" and dict(e.fields)["partition"] == job.partition]
+    if restored and ended < max(restored) < settled:
+        return True
+    lost = max((at for at in seen.losses if at < run.started), default=-math.inf)
+    begun = min((e.at for e in notes if e.name == "term_begins" and e.at >= lost), default=math.inf)
+    return ended < lost and begun < settled
 
 
 def calls_bounded(seen: Evidence) -> str | None:

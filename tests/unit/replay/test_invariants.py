@@ -312,6 +312,24 @@ def test_a_queue_that_was_given_back_before_a_snapshot_could_be_read_does_not_kn
     assert (CHECKS["settled-once"](evolve(WRONG["settled-once"], events=[("a", note)])) is None) is explains
 
 
+@pytest.mark.parametrize(
+    ("losses", "begins", "explains"),
+    [
+        ([3.0], [3.5], True),
+        ([3.0], [6.0], False),  # it could be read by then
+        ([3.0], [2.5], False),  # that term knew the end
+        ([1.5], [1.7], False),  # it ended in that memory
+        ([3.0, 7.0], [3.5, 7.5], False),
+        ([], [3.5], False),
+    ],
+)
+def test_a_queue_that_forgot_before_a_snapshot_could_be_read_is_given_nothing_back(losses, begins, explains):
+    """Seed 4691: the append of a snapshot was under way for seconds; the queue was wiped and had a new term meanwhile."""
+    events = [("a", noted("term_begins", LOCK, at)) for at in begins]
+    seen = evolve(WRONG["settled-once"], losses=losses, events=events)
+    assert (CHECKS["settled-once"](seen) is None) is explains
+
+
 LATE = {"started": 30.0, "ended": 31.0}
 BEGINS = [("a", noted("term_begins", LOCK, at=5.0))]
 MARKS_ENDED = ("a", Exited(at=6.0, path="/relays/relay[jobs]/term/settled_marks", exit=Shutdown("the lock is lost")))
