@@ -51,7 +51,7 @@ def record_figure(request: pytest.FixtureRequest) -> Callable[[str, float, str],
     return record
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     outcome = outcome_of(terminalreporter.stats, config.stash[STARTED])
     if outcome.figures:
         terminalreporter.section("figures")
@@ -65,4 +65,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         chosen = "all" if config.args_source is pytest.Config.ArgsSource.TESTPATHS else " ".join(config.args)
         without = [f"without {nodeid}" for nodeid in config.getoption("deselect") or ()]
         size = "full size" if effort.LONG else "usual size"
-        written(path, config.getoption("--part"), outcome, "; ".join([chosen, *without, size]))
+        end = ["broken off before its end"] if exitstatus == pytest.ExitCode.INTERRUPTED else []
+        written(path, config.getoption("--part"), outcome, "; ".join([chosen, *without, size, *end]))
