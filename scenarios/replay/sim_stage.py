@@ -220,7 +220,7 @@ class SimStage:
             start = partition.extent.start
         except Refused:
             return False
-        return job.offset >= start and any(id_of(record) == id_ for record in partition.dropped)
+        return job.offset >= start and id_ in {id_of(record) for record in partition.lost()}
 
     def _records(self, topic: str) -> list[Record]:
         """What readers may see of a topic; nothing of a partition that nobody leads."""

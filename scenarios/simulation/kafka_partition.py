@@ -175,6 +175,14 @@ class Partition:
         """Return what readers may see from an offset on, at most `limit` records."""
         return self.log.between(offset, self.high, limit)
 
+    def lost(self) -> list[Record]:
+        """The records that were taken once and that the leader has not: cut off, or still on a follower that has not asked the
+        leader since. Raises `Refused` while nobody leads.
+        """
+        led = {id(record) for record in self.log.between(self.log.start, self.log.end)}
+        copies = (one.between(one.start, one.end) for one in self.replicas.values())
+        return [record for copy in (self.dropped, *copies) for record in copy if id(record) not in led]
+
     def holds(self, offset: int) -> bool:
         """Whether a reader may stand at an offset; what the leader alone has counts."""
         return self.log.start <= offset <= self.log.end

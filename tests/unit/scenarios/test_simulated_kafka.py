@@ -310,11 +310,14 @@ def test_what_a_follower_had_of_another_leader_does_not_count():
     partition.follow(3)
     take(b"one")
     partition.follow(3)
+    assert partition.lost() == []
     assert partition.move(2)
+    assert {record.value for record in partition.lost()} == {b"one"}  # also while no follower has asked again (seed 8587)
     partition.drop(1)
     take(b"new")
     assert (partition.high, partition.log.end) == (1, 2)
     assert partition.follow(3) == 1
+    assert {record.value for record in partition.lost()} == {b"one"}
     assert [record.value for record in partition.read(0, 9)] == [b"both", b"new"]
 
 
