@@ -176,8 +176,8 @@ class Partition:
         return self.log.between(offset, self.high, limit)
 
     def lost(self) -> list[Record]:
-        """The records that were taken once and that the leader has not: cut off, or still on a follower that has not asked the
-        leader since. Raises `Refused` while nobody leads.
+        """The records that were taken once and that the leader has not: cut off, or still on a follower that has not asked
+        the leader since. Raises `Refused` while nobody leads.
         """
         led = {id(record) for record in self.log.between(self.log.start, self.log.end)}
         copies = (one.between(one.start, one.end) for one in self.replicas.values())
