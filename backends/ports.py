@@ -152,7 +152,7 @@ class Log(Protocol):
     """An append-only log of partitioned topics."""
 
     async def start(self) -> None:
-        """Open and be ready, or raise."""
+        """Open and be ready, or raise. Until then no call is served: it waits, or raises `Unavailable`."""
 
     async def stop(self) -> None:
         """Close within a bounded time; no thread, task or descriptor is left."""
@@ -375,7 +375,7 @@ class Queue(Protocol):
     """
 
     async def start(self) -> None:
-        """Open and be ready, or raise."""
+        """Open and be ready, or raise. Until then no call is served: it waits, or raises `Unavailable`."""
 
     async def stop(self) -> None:
         """Close within a bounded time; waiters in `wait` return."""
@@ -524,7 +524,7 @@ class Coordination(Protocol):
     """Locks and small watched values, with sessions that lapse when they are not renewed."""
 
     async def start(self) -> None:
-        """Open and be ready, or raise."""
+        """Open and be ready, or raise. Until then no call is served: it waits, or raises `Unavailable`."""
 
     async def stop(self) -> None:
         """Close within a bounded time; watchers return or raise `Unavailable`."""

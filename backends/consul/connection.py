@@ -72,6 +72,16 @@ class Connection:
             middlewares=(self._once,),
         )
 
+    def trial(self) -> Connection:
+        """Another to the same agent, open, which nobody else has: to look at the agent before anybody uses it."""
+        trial = type(self)(self._address)
+        trial.open()
+        return trial
+
+    def take_over(self, trial: Connection) -> None:
+        """Go on with the connections of a trial, which has them no more. Nothing is under way there."""
+        self._session, trial._session = trial._session, None
+
     async def close(self) -> None:
         """End what is being sent or waited for, which raises `Unavailable` there, and close every connection."""
         session, self._session = self._session, None

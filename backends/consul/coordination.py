@@ -50,20 +50,23 @@ class ConsulCoordination:
 
     async def start(self) -> None:
         """Connect, and read once. Raises `Unavailable`, or `BackendError` for no Consul, or for one that does not admit the
-        sessions that are wanted; nothing is left open then.
+        sessions that are wanted; nothing is left open then. Until it has returned every other call raises `Unavailable`.
         """
         if self._connection.is_open:
             return
-        self._connection.open()
-        opened = False
+        trial = self._connection.trial()
         try:
-            await self.get(PROBE)
-            if self._admits is not None:
-                await self.destroy_session(await self.create_session(PROBE, *self._admits))
-            opened = True
+            await self._probe(Agent(trial, self._token, self._dc, self._timeout))
+            self._connection.take_over(trial)
         finally:
-            if not opened:
-                await self._connection.close()
+            await trial.close()
+
+    async def _probe(self, agent: Agent) -> None:
+        await self._read(Consul.KV(agent), PROBE)
+        if self._admits is not None:
+            session = await self._create(agent, PROBE, *self._admits)
+            with suppress(SessionGone):
+                await Consul.Session(agent).destroy(session)
 
     async def stop(self) -> None:
         """Close every connection. Watchers and calls that wait for an answer raise `Unavailable`."""
@@ -75,6 +78,11 @@ class ConsulCoordination:
         """See the port. Raises `BackendError` for a `ttl` that the agents do not admit (below 10 s, unless their
         `session_ttl_min` is less, or over a day), and for a `lock_delay` over 60 s.
         """
+        session = await self._create(self._agent, name, ttl, lock_delay)
+        self._renewals[session] = min(self._timeout, max(MIN_RENEWAL, ttl / 4))
+        return session
+
+    async def _create(self, agent: Agent, name: str, ttl: float, lock_delay: float) -> str:
         if lock_delay > MAX_LOCK_DELAY:
             raise BackendError(f"Consul keeps no lock delay of {lock_delay:g} s; set lock.lock_delay to 60s or less")
         wanted = {
@@ -85,10 +93,9 @@ class ConsulCoordination:
             "NodeChecks": [],  # a session ends by its own silence alone, not by the health of its agent's node
         }
         # not by `Consul.Session.create`: it knows no TTL below 10 s
-        session: str = await self._agent.put(
+        session: str = await agent.put(
             CB.json(is_id=True), "/v1/session/create", self._place(), json.dumps(wanted), self._secret()
         )
-        self._renewals[session] = min(self._timeout, max(MIN_RENEWAL, ttl / 4))
         return session
 
     async def renew_session(self, session: str) -> None:

@@ -94,32 +94,32 @@ class Cluster:
         try:
             with translated(f"reaching Kafka at {self.servers}"):
                 await self._calls.within(self.timeout, client.bootstrap(), f"reaching Kafka at {self.servers}")
+            await self._refresh(client)
             started = True
         finally:
             if not started:
-                await client.close()
-        self._client = client
-        refreshed = False
-        try:
-            await self.refresh()
-            refreshed = True
-        finally:
-            if not refreshed:  # the next start makes a client of its own
-                await self.close()
+                await self._close(client)
+        self._client = client  # not before: nobody is to begin on a connection that may be given up
 
     async def close(self) -> None:
         """Close all sockets; requests under way raise `Unavailable`. Takes at most twice `CLOSE` seconds."""
         client, self._client = self._client, None
         if client is not None:
-            await self._calls.close(CLOSE)  # first: a call that is connecting would leave its socket behind
-            with suppress(Unavailable):
-                await self._calls.within(CLOSE, client.close(), "closing the connection to Kafka")
+            await self._close(client)
+
+    async def _close(self, client: Any) -> None:
+        await self._calls.close(CLOSE)  # first: a call that is connecting would leave its socket behind
+        with suppress(Unavailable):
+            await self._calls.within(CLOSE, client.close(), "closing the connection to Kafka")
 
     async def refresh(self) -> None:
         """Ask a broker for the topics and leaders as they are. Raises `Unavailable` if none answers."""
+        await self._refresh(self.client)
+
+    async def _refresh(self, client: Any) -> None:
         doing = f"asking Kafka at {self.servers} for its topics"
         with translated(doing):
-            answered = await self._calls.within(self.timeout, self._ask(), doing)
+            answered = await self._calls.within(self.timeout, _answered(client), doing)
         if not answered:
             raise Unavailable(f"{doing}: no broker answers; check that they run and can be reached")
 
@@ -131,10 +131,6 @@ class Cluster:
             await self.refresh()
         else:
             self.client.cluster.update_metadata(found)
-
-    async def _ask(self) -> bool:
-        answered: bool = await self.client.force_metadata_update()
-        return answered
 
     async def partitions(self, topic: str) -> int:
         """Return how many partitions the topic has. Raises `UnknownTopic` after asking, or `Unavailable` for one that was
@@ -210,3 +206,8 @@ class Cluster:
     def brokers(self) -> int:
         """How many brokers there were when last asked."""
         return len(self.client.cluster.brokers())
+
+
+async def _answered(client: Any) -> bool:
+    answered: bool = await client.force_metadata_update()
+    return answered

@@ -65,6 +65,16 @@ class Connection:
         """Make a client; nothing is sent yet."""
         self._client = self._make()
 
+    def trial(self) -> Connection:
+        """Another to the same server, open, which nobody else has: to look at the server before anybody uses it."""
+        trial = Connection(self._make, self.where)
+        trial.open()
+        return trial
+
+    def take_over(self, trial: Connection) -> None:
+        """Go on with the client of a trial, which has it no more."""
+        self._client, trial._client = trial._client, None
+
     async def close(self) -> None:
         """Close every connection, also those that wait for an answer."""
         client, self._client = self._client, None

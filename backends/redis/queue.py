@@ -65,17 +65,15 @@ class RedisQueue:
 
     async def start(self) -> None:
         """Connect, look at the server, load the scripts. Raises `Unavailable`, and `BackendError` for a Redis that evicts
-        keys or is a cluster; nothing is left open then.
+        keys or is a cluster; nothing is left open then. Until it has returned every other call raises `Unavailable`.
         """
-        self._connection.open()
-        opened = False
+        trial = self._connection.trial()
         try:
-            await require_suitable(self._connection)
-            await self._connection.load(scripts.SCRIPTS)
-            opened = True
+            await require_suitable(trial)
+            await trial.load(scripts.SCRIPTS)
+            self._connection.take_over(trial)
         finally:
-            if not opened:
-                await self._connection.close()
+            await trial.close()
         self._ready.open()
         self._news.start()
 

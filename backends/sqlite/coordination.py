@@ -52,9 +52,8 @@ class SqliteCoordination:
         """
         if self._expiry is not None:
             return
-        await self._database.start()
-        await self._database.run(keys.forget_sessions)
         self._sessions.clear()
+        await self._database.start(keys.forget_sessions)
         self._changes.open()
         self._expiry = asyncio.create_task(self._expire_for_ever(), name=f"{self._path.name}: expiry")
 

@@ -82,17 +82,17 @@ class Database:
         self._lost = False  # the thread has ended though nobody asked it to
         self._outstanding: dict[_Call, None] = {}
 
-    async def start(self) -> None:
-        """Start the thread and open the file. Raises what `open_store` raises. Started already:
-        nothing is done.
+    async def start(self, first: Operation[T]) -> T:
+        """Start the thread, open the file, and return what `first` does, which is run before anything that others ask for
+        meanwhile. Raises what `open_store` raises. Started already: `first` is run.
         """
         if self._thread is not None:
-            return
+            return await self.run(first)
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(_WAITING)
         self._launch()
         try:
-            await self.run(_probe)
+            return await self.run(first)
         except BackendError:
             await self.stop()
             raise
@@ -204,10 +204,6 @@ class Database:
     def _say(self, tell: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more
             self._loop.call_soon_threadsafe(tell, *arguments)
-
-
-def _probe(connection: sqlite3.Connection) -> None:
-    connection.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 def _commit(connection: sqlite3.Connection, group: Sequence[_Call], path: Path) -> None:

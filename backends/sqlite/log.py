@@ -32,8 +32,7 @@ class SqliteLog:
 
     async def start(self) -> None:
         """Open the file. Raises `StoreCorrupt`, `Unavailable` or `Full`."""
-        await self._database.start()
-        self._topics = await self._database.run(log_store.topics)
+        self._topics = await self._database.start(log_store.topics)
         self._changes.open()
 
     async def stop(self) -> None:

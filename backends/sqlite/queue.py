@@ -56,8 +56,7 @@ class SqliteQueue:
 
     async def start(self) -> None:
         """Open the file; old leases lapse. Raises `StoreCorrupt`, `Unavailable` or `Full`."""
-        await self._database.start()
-        await self._database.run(queue_work.end_all_leases)
+        await self._database.start(queue_work.end_all_leases)
         self._ready.open()
 
     async def stop(self) -> None:

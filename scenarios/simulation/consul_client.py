@@ -34,15 +34,14 @@ class SimCoordination:
         self._renewals: dict[str, float] = {}
 
     async def start(self) -> None:
-        """Reach it once. Raises `Unavailable`; is then closed again."""
-        self._caller.open()
-        reached = False
+        """Reach it once. Raises `Unavailable`. Until it has returned every other call does."""
+        trial = SimCoordination(self._consul, self._host, timeout=self._timeout)
+        trial._caller.open()
         try:
-            await self._read(self._consul.require)
-            reached = True
+            await trial._read(self._consul.require)
         finally:
-            if not reached:
-                self._caller.close()
+            trial._caller.close()
+        self._caller.open()
 
     async def stop(self) -> None:
         """End what is under way, with `Unavailable`."""

@@ -35,6 +35,7 @@ class Client:
     def __init__(self, kafka: SimKafka, host: str, timeout: float) -> None:
         self.kafka = kafka
         self.timeout = timeout
+        self._host = host
         self._caller = Caller(kafka.network, host)
 
     @property
@@ -43,15 +44,14 @@ class Client:
         return self._caller.is_open
 
     async def open(self) -> None:
-        """Reach a broker. Raises `Unavailable`; is then closed again."""
-        self._caller.open()
-        reached = False
+        """Reach a broker. Raises `Unavailable`. Until it has returned every other call does."""
+        trial = Client(self.kafka, self._host, self.timeout)
+        trial._caller.open()
         try:
-            await self.read(self.kafka.require, "reaching the cluster")
-            reached = True
+            await trial.read(self.kafka.require, "reaching the cluster")
         finally:
-            if not reached:
-                self.close()
+            trial.close()
+        self._caller.open()
 
     def close(self) -> None:
         """End the calls that are under way."""

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from support.adapters import COORDINATIONS
+from support.opening import serves_nobody_before_it_is_open
 
 from forebay.backends.errors import SessionGone, Unavailable
 
@@ -36,6 +37,10 @@ async def test_a_value_is_kept_with_a_growing_index(coordination):
     assert (first.key, first.value, first.session) == ("k", b"\x00one", None)
     assert second.value == b"two"
     assert second.modify_index > first.modify_index
+
+
+async def test_coordination_that_is_being_opened_serves_nobody_yet(coordination):
+    await serves_nobody_before_it_is_open(coordination, lambda: coordination.get("k"))
 
 
 async def test_a_value_survives_a_restart(coordination, site):

@@ -7,6 +7,7 @@ import asyncio
 
 import pytest
 from support.adapters import LOGS
+from support.opening import serves_nobody_before_it_is_open
 
 from forebay.backends.errors import (
     BackendError,
@@ -134,6 +135,10 @@ async def test_concurrent_appends_get_an_offset_each_and_none_is_lost(log):
     assert sorted(offset for offset, _ in answers) == list(range(300))
     found = await values(await log.connect("jobs"), 0)
     assert found == [value for _, value in sorted(answers)]
+
+
+async def test_a_log_that_is_being_opened_serves_nobody_yet(log):
+    await serves_nobody_before_it_is_open(log, lambda: log.append([record(b"v")], Acks.LEADER))
 
 
 async def test_what_was_acknowledged_is_there_after_a_restart(log, site):

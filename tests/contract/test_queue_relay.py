@@ -2,6 +2,7 @@
 
 import pytest
 from support.adapters import QUEUES
+from support.opening import serves_nobody_before_it_is_open
 from support.relay import Term, job
 
 from forebay.backends.errors import FenceMissing, MarkMismatch, StaleToken
@@ -177,6 +178,10 @@ async def test_a_retired_job_does_not_take_the_settled_mark_back(term):
     await term.write_ends()
     await term.queue.retire("jobs", ["a"])
     assert await term.mark() == Mark(1, 1)
+
+
+async def test_a_queue_that_is_being_opened_serves_nobody_yet(queue):
+    await serves_nobody_before_it_is_open(queue, lambda: queue.counts("jobs"))
 
 
 async def test_marks_and_jobs_survive_a_restart(term, site):

@@ -19,10 +19,11 @@ class InlineDatabase(Database):
 
     _running = 0
 
-    async def start(self):
+    async def start(self, first):
         if self._closing:
             self._connection = open_store(self._path, self._schema)
             self._closing = False
+        return await self.run(first)
 
     async def stop(self):
         if not self._closing:

@@ -19,9 +19,13 @@ SCHEMA = Schema("test", mark=77, version=1, script="CREATE TABLE t (a PRIMARY KE
 @pytest.fixture
 async def database(tmp_path):
     database = Database(tmp_path / "t.db", SCHEMA)
-    await database.start()
+    await database.start(nothing)
     yield database
     await database.stop()
+
+
+def nothing(_connection):
+    """What is done first."""
 
 
 def insert(value, payload=None):
@@ -196,8 +200,8 @@ async def test_a_stopped_store_can_be_started_again(database):
     await database.run(insert(1))
     await database.stop()
     await database.stop()
-    await database.start()
-    await database.start()
+    await database.start(nothing)
+    await database.start(nothing)
     assert await database.run(values) == [1]
 
 
@@ -228,14 +232,14 @@ async def test_a_store_that_was_lost_to_a_defect_can_be_stopped_and_started(data
         await database.run(lambda _: 1 // 0)
     await database.stop()
     assert own_threads() == []
-    await database.start()
+    await database.start(nothing)
     assert await database.run(values) == []
 
 
 def test_a_loop_that_closes_without_stop_leaves_no_thread(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_ORPHAN_CHECK", 0.01)
     with asyncio.Runner() as runner:
-        runner.run(Database(tmp_path / "t.db", SCHEMA).start())
+        runner.run(Database(tmp_path / "t.db", SCHEMA).start(nothing))
         (thread,) = [t for t in threading.enumerate() if t.name == "forebay-t.db"]
     thread.join(10)
     assert not thread.is_alive()
@@ -285,7 +289,7 @@ async def test_a_store_that_cannot_be_written_is_unavailable_and_recovers(databa
 async def refused(path, schema=SCHEMA):
     database = Database(path, schema)
     with pytest.raises(StoreCorrupt) as error:
-        await database.start()
+        await database.start(nothing)
     assert own_threads() == []
     assert str(path) in str(error.value)
     return str(error.value)
@@ -326,12 +330,12 @@ async def test_a_damaged_file_is_corrupt(tmp_path, database):
     path = tmp_path / "t.db"
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
-    await database.start()
+    await database.start(nothing)
     with pytest.raises(StoreCorrupt, match="damaged"):
         await database.run(lambda c: c.execute("SELECT sum(length(b)) FROM t").fetchone())
 
 
 async def test_a_folder_that_is_missing_is_unavailable(tmp_path):
     with pytest.raises(Unavailable):
-        await Database(tmp_path / "no" / "t.db", SCHEMA).start()
+        await Database(tmp_path / "no" / "t.db", SCHEMA).start(nothing)
     assert own_threads() == []
