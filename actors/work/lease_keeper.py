@@ -19,11 +19,15 @@ from forebay.actors.work.messages import Assignment, Claimed, Enrol, Enrolled, F
 from forebay.actors.work.topic_lease import TopicLease
 from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Outcome, Queue, Release, Retry
+from forebay.backends.wakeups import Waiter
 from forebay.config.values import Backoff
 from forebay.jobs.ids import new_ulid
 
 BATCH: Final = 1000
 """Outcomes recorded in one call."""
+
+IN_A_STOP: Final = 0.1
+"""Seconds that outcomes wait in a stop before they are sent again."""
 
 ANY_SEQUENCE: Final = 2**53 - 1
 """A sequence that no claim call reaches."""
@@ -57,8 +61,9 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
     told to stop. What has lapsed is given up as a failed attempt too, or a queue that comes back before it has reaped it
     would hold it for us with the next renewal.
 
-    Outcomes wait for an absent queue as long as it takes. At a stop all are recorded, and claims that nobody received go
-    back; the child spec needs `drain=True`, so that what the slots said last is read first.
+    Outcomes wait for an absent queue as long as it takes, and are sent again within `ttl` / 6. At a stop all are recorded,
+    at once if the queue is there, and claims that nobody received go back; the child spec needs `drain=True`, so that what
+    the slots said last is read first.
 
     Renewals never name the last sequence received, which the queue takes as leave to give later claims back: they run
     beside the dispatcher's calls, and one that is overtaken by a claim's answer would take back jobs that run already.
@@ -71,6 +76,7 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
         self._instance = instance
         self._ttl = ttl
         self._backoff = backoff
+        self._patience = ttl / 6  # seconds between calls to an absent queue at the most
         self._leases = {topic: TopicLease(topic) for topic in routes}
         self._over: dict[str, int] = {}  # per slot the newest incarnation that is known to have ended
         self._downs: dict[int, Down] = {}  # per monitor an end whose `SlotOver` is on its way
@@ -108,6 +114,9 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
         """Record what is still to be recorded; at an orderly end give back what was claimed and never received."""
         for down in tuple(self._downs.values()):
             self._slot_down(ctx, down)
+        self._patience = IN_A_STOP
+        for lease in self._leases.values():
+            lease.pause.wake()
         for lease in self._leases.values():
             await lease.recorded.wait()
         if isinstance(exit_, Normal | Shutdown):
@@ -195,7 +204,7 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
                 held = await self._routes[lease.topic].renew(lease.topic, self._worker, ANY_SEQUENCE, self._ttl)
             except Unavailable:
                 failures += 1
-                await asyncio.sleep(min(self._backoff.delay(failures, ctx.random), self._ttl / 6))
+                await asyncio.sleep(min(self._backoff.delay(failures, ctx.random), self._patience))
                 continue
             failures = 0
             self._extend(ctx, lease, sent + self._ttl)
@@ -212,7 +221,8 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
                 accepted = await self._routes[lease.topic].end(lease.topic, self._worker, batch)
             except Unavailable:
                 failures += 1
-                await asyncio.sleep(self._backoff.delay(failures, ctx.random))
+                lease.pause = Waiter()
+                await lease.pause.wait(min(self._backoff.delay(failures, ctx.random), self._patience))
                 continue
             lease.done(batch)
             self._note_recorded(ctx, lease.topic, batch, accepted, repeated=failures > 0)

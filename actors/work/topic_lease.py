@@ -9,6 +9,7 @@ from itertools import islice
 
 from forebay.actors.work.messages import Assignment
 from forebay.backends.ports import Outcome
+from forebay.backends.wakeups import Waiter
 
 Hold = tuple[str, int]
 """A job's id and the epoch of its lease."""
@@ -19,7 +20,8 @@ class TopicLease:
 
     A job is `running` from its claim until its outcome is told, then `ending` until the queue has recorded that. `occupied`
     is set while any job is running or ending, `unrecorded` while any is ending, `recorded` while none is. `received` is the
-    last claim sequence, `until` the monotonic time (seconds) up to which the queue is sure to hold the lease for us.
+    last claim sequence, `until` the monotonic time (seconds) up to which the queue is sure to hold the lease for us, `pause`
+    the wait before outcomes are sent again that the queue could not be told.
     """
 
     def __init__(self, topic: str) -> None:
@@ -31,6 +33,7 @@ class TopicLease:
         self.occupied = asyncio.Event()
         self.unrecorded = asyncio.Event()
         self.recorded = asyncio.Event()
+        self.pause = Waiter()
         self._note()
 
     def take(self, assignment: Assignment) -> None:

@@ -167,12 +167,15 @@ def _typed(queued, type_):
 class Pool:
     """One process with workers: its own runtime, and its own faults on the way to each queue, which `wrap` may wrap.
 
-    `restarts` is the backoff of slots; by default it is so short that a test need not wait for it.
+    `restarts` is the backoff of slots; by default it is so short that a test need not wait for it. `backoff` is that of
+    calls to a queue that is away.
     """
 
-    def __init__(self, shop, registry, name="a", slots=3, drain=2.0, ttl=TTL, wrap=lambda queue: queue, restarts=None):
+    def __init__(
+        self, shop, registry, name="a", slots=3, drain=2.0, ttl=TTL, wrap=lambda queue: queue, restarts=None, backoff=BACKOFF
+    ):
         self.shop, self.registry, self.name = shop, registry, name
-        self.restarts = restarts
+        self.restarts, self.backoff = restarts, backoff
         self.slots, self.drain, self.ttl = slots, drain, ttl
         random = running_loop().streams.stream(f"faults {name}")
         flaky = {id(queue): Flaky(wrap(queue), Faults(random)) for queue in shop.routes.values()}
@@ -202,7 +205,7 @@ class Pool:
         return SupervisorSpec(Strategy.REST_FOR_ONE, children, **patient)
 
     def _keeper(self):
-        return LeaseKeeper(routes=self.routes, instance=self.name, ttl=self.ttl, backoff=BACKOFF)
+        return LeaseKeeper(routes=self.routes, instance=self.name, ttl=self.ttl, backoff=self.backoff)
 
     def _slot(self, threads):
         return WorkerSlot(registry=self.registry, threads=threads, keeper=KEEPER, dispatcher=DISPATCHER, drain=self.drain)

@@ -8,7 +8,11 @@ from support.work_tree import DISPATCHER, KEEPER, TTL, slot, working
 from forebay.actors.work.lease_keeper import LAPSED
 from forebay.actors.work.messages import Assignment, Claimed, Enrol
 from forebay.backends.ports import JobState, Lease
+from forebay.config.values import Backoff
 from forebay.scenarios.virtual import crash, run_virtual
+
+LONG = Backoff(0.1, 30.0)
+"""As in production."""
 
 
 def test_leases_are_renewed_every_third_of_their_time_while_a_job_runs_and_not_after():
@@ -50,6 +54,41 @@ def test_outcomes_wait_for_an_absent_queue():
             assert pool.recorded("done") == 1
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_outcomes_wait_no_longer_for_a_queue_that_is_back_than_renewals_do(seed):
+    async def main():
+        async with working(backoff=LONG) as (shop, diary, pool):
+            await shop.post("j", seconds=0.5)
+            await diary.begun()
+            pool.faults[0].down = True
+            await asyncio.sleep(TTL - 1)
+            pool.heal()
+            await asyncio.sleep(TTL / 6)
+            assert pool.recorded("done") == 1
+
+    run_virtual(main, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_stop_tries_at_once_to_record_what_waited_for_the_queue(seed):
+    """Found by the swarm's seed 583: the wait after an outage outlasted the stop."""
+
+    async def main():
+        async with working(backoff=LONG, ttl=100.0) as (shop, diary, pool):
+            await shop.post("j", seconds=0.5)
+            await diary.begun()
+            pool.faults[0].down = True
+            await asyncio.sleep(60)
+            stopping = asyncio.ensure_future(pool.runtime.stop())
+            await asyncio.sleep(1)
+            pool.heal()
+            report = await stopping
+            assert report.forced == ()
+            assert pool.recorded("done") == 1
+
+    run_virtual(main, seed=seed)
 
 
 def test_a_silent_queue_is_a_lapsed_lease_too():
