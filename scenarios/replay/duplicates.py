@@ -55,8 +55,8 @@ AFTERMATH: Final = 7.0
 next term has come."""
 
 GIVEN_UP: Final = 6.0
-"""Seconds after which a call whose reply was dropped has been given up, and made again: its time-out is 5. Until then a
-worker tells its queue nothing more.
+"""Seconds after which a call that was lost, or its reply, has been given up, and made again: its time-out is 5. Until then
+a worker tells its queue nothing more.
 """
 
 SLOW: Final = 0.4

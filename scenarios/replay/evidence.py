@@ -104,8 +104,8 @@ class Evidence:
     `parked`); `settled` are finished ones that a snapshot in the log says have ended, and since when; `leases` is what a
     simulated queue was told of leases; `refusals` counts what queues refused, by reason (`stale`, `missing`, `mismatch`,
     `memory`); `losses` are the times at which a queue lost data; `unanswered` the calls
-    whose reply a simulated queue dropped: when, and whose; `missed` are faults whose event did not come, or too
-    late for them to take place; `healed` is when the healing was over, None before.
+    that a simulated queue did not hear, or whose reply got lost: when, and whose; `missed` are faults whose event did not
+    come, or too late for them to take place; `healed` is when the healing was over, None before.
     """
 
     accepted: dict[str, Accepted] = field(factory=dict)

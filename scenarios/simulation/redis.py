@@ -64,8 +64,8 @@ class SimRedis(Reach):
 
     `written` are the ranges that the relays have written, `leases` what workers were given and said, in order; `refused`
     counts what the scripts refused, by script and reason (`stale`, `missing`, `mismatch`; `memory`, of any script, for a
-    full one); `losses` are the times at which it lost data; `asked` counts by host what it was asked: commands, and
-    connections.
+    full one); `losses` are the times at which it lost data; `unanswered` the calls that were lost, or their replies: when,
+    and whose; `asked` counts by host what it was asked: commands, and connections.
     """
 
     def __init__(self, name: str, clock: Clock, random: Random) -> None:
@@ -186,7 +186,7 @@ class SimRedis(Reach):
 
     def ask_to_connect(self, connection: SimConnection) -> None:
         """A client knocks."""
-        self._travel(connection.host, partial(self._knocked, connection))
+        self._travel(connection.host, partial(self._knocked, connection), partial(self._unanswer, connection))
 
     def _knocked(self, connection: SimConnection) -> None:
         self.asked[connection.host] += 1
@@ -199,7 +199,7 @@ class SimRedis(Reach):
 
     def receive(self, connection: SimConnection, words: Sequence[bytes]) -> None:
         """A client has sent a command. It is carried out also when the client has closed the connection since, or died."""
-        self._travel(connection.host, partial(self._arrived, connection, words))
+        self._travel(connection.host, partial(self._arrived, connection, words), partial(self._unanswer, connection))
 
     def forget(self, connection: SimConnection) -> None:
         """A client has closed a connection."""
@@ -214,14 +214,21 @@ class SimRedis(Reach):
         self._data.commit()
         if changed and self._replies_to_drop > 0:
             self._replies_to_drop -= 1
-            self.unanswered.append((asyncio.get_running_loop().time(), connection.host))
+            self._unanswer(connection)
             return
         if connection in self._connections:
             self._reply(connection, reply)
 
     def _reply(self, connection: SimConnection, reply: Reply | Refused) -> None:
-        connection.coming.append(reply)
-        self._travel(connection.host, connection.deliver, connection.coming.popleft)
+        self._send(connection, reply, lambda: self._unanswer(connection))
+
+    def _send(self, connection: SimConnection, message: Reply | Refused, lost: Callable[[], object]) -> None:
+        def gone() -> None:
+            connection.coming.popleft()
+            lost()
+
+        connection.coming.append(message)
+        self._travel(connection.host, connection.deliver, gone)
 
     def _travel(self, host: str, arrive: Callable[[], object], lost: Callable[[], object] = lambda: None) -> None:
         delay = self._delay + self._slow.get(host, 0.0) + (self._random.random() * self._jitter if self._jitter else 0.0)
@@ -233,6 +240,9 @@ class SimRedis(Reach):
                 arrive()
 
         asyncio.get_running_loop().call_later(delay, land, context=NOBODY)
+
+    def _unanswer(self, connection: SimConnection) -> None:
+        self.unanswered.append((asyncio.get_running_loop().time(), connection.host))
 
     def _disconnect_all(self) -> None:
         for connection in list(self._connections):
@@ -330,7 +340,7 @@ class SimRedis(Reach):
     def _publish(self, channel: bytes, text: bytes) -> int:
         listeners = [connection for connection, subscribed in self._connections.items() if subscribed]
         for connection in listeners:
-            self._reply(connection, [b"message", channel, text])
+            self._send(connection, [b"message", channel, text], lambda: None)  # nobody waits for it
         return len(listeners)
 
     def _note(self, host: str, script: str, words: Sequence[bytes], reply: Reply) -> None:

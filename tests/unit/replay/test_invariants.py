@@ -212,7 +212,9 @@ def test_a_finished_run_that_was_told_as_given_back_was_not_told():
     [(0.9, "a", True), (-4.9, "a", True), (4.0, "a", True), (-5.1, "a", False), (5.1, "a", False), (0.9, "b", False)],
 )
 def test_a_worker_that_waits_for_a_reply_which_was_dropped_tells_nothing_meanwhile(at, host, explains):
-    """Seed 3674: the last of four replies was dropped four seconds after the fault; the host was restarted soon after."""
+    """Seed 3674: the last of four replies was dropped four seconds after the fault; the host was restarted soon after. Seed
+    2223: a call went out an instant before a way was mended; the host was restarted soon after.
+    """
     seen = Evidence(runs=[run(), run(started=9.0, ended=10.0)], unanswered=[(at, host)])
     assert (CHECKS["duplicates-explained"](seen) is None) is explains
 

@@ -141,8 +141,28 @@ def test_a_cut_host_hears_nothing_while_others_do():
         with pytest.raises(RedisTimeoutError):  # neither on a new connection
             await call("PING")
         assert await other("HGET", "h", "f") is None
+        assert [host for _, host in server.unanswered] == ["a", "a"]
         server.mend("a")
         assert await call("PING") == b"PONG"
+
+    simulated(main)
+
+
+def test_a_reply_that_a_cut_way_lost_is_known_and_news_that_nobody_waits_for_is_not():
+    async def main(server, call):
+        news = server.client("a")("redis://simulated").pubsub()
+        await news.subscribe("channel")
+        await news.get_message(timeout=1)
+        writing = asyncio.ensure_future(call("HSET", "h", "f", "v"))
+        server.latency(0.1)
+        await asyncio.sleep(0.01)
+        server.cut("a")
+        with pytest.raises(RedisTimeoutError):
+            await writing
+        assert [host for _, host in server.unanswered] == ["a"]
+        await Client(server, "b")("PUBLISH", "channel", "x")
+        await asyncio.sleep(1)
+        assert len(server.unanswered) == 1
 
     simulated(main)
 
