@@ -6,6 +6,7 @@ import asyncio
 import gc
 import math
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -13,6 +14,7 @@ import anyio
 import pytest
 from anyio._backends import _asyncio as anyio_backend
 
+from forebay.scenarios.controls import GROWTH
 from forebay.scenarios.loop import (
     Deadlock,
     Livelock,
@@ -353,6 +355,23 @@ class TestEnd:
             assert not gc.isenabled()
         finally:
             gc.enable()
+
+    def test_what_loops_leave_is_collected_before_it_fills_the_memory(self) -> None:
+        class World:
+            def __init__(self) -> None:
+                self.me = self
+                self.much = [str(number) for number in range(GROWTH // 4)]
+
+        left: list[weakref.ref[World]] = []
+
+        async def main() -> None:
+            left.append(weakref.ref(World()))
+
+        most = 0
+        for _ in range(20):
+            run(main)
+            most = max(most, sum(world() is not None for world in left))
+        assert 1 <= most <= 6
 
     def test_garbage_is_collected_at_counted_passes(self) -> None:
         class Node:
