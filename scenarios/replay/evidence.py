@@ -48,8 +48,8 @@ class Run:
 @frozen
 class Write:
     """A range that a relay wrote to a queue; an empty one where it moved the mark back, or planted its
-    fence (partition -1). `token` is the term's, `epoch` names
-    the queue's memory, and `spell` the time without room in which it was written (0: there was room).
+    fence (partition -1). `token` is the term's, `epoch` names the queue's memory, and `spell` the time without room in which
+    it was written (0: there was room, or a look at it had no answer yet).
     """
 
     at: float

@@ -136,7 +136,7 @@ def marks_move_on(seen: Evidence) -> str | None:
 
 
 def stops_without_room(seen: Evidence) -> str | None:
-    """While a queue has no room the relay stops: what was on its way comes, and no more.
+    """While a queue has no room, and the relay could know it, it stops: what was on its way comes, and no more.
 
     What comes while a queue refuses single jobs does not count: what is on its way comes in pieces then.
     """

@@ -27,6 +27,7 @@ from forebay.scenarios.simulation.redis_client import SimClient, SimConnection
 from forebay.scenarios.simulation.redis_commands import COMMANDS, Reply
 from forebay.scenarios.simulation.redis_data import Data, Refused
 from forebay.scenarios.simulation.redis_lua import Lua
+from forebay.scenarios.simulation.spells import ASKED, Spells
 
 LATENCY: Final = 0.0005
 """Seconds that a message takes one way, if nothing else is said."""
@@ -40,12 +41,16 @@ WORDS: Final = 7
 _REFUSALS: Final = (b"stale", b"missing", b"mismatch")
 
 
+def _nothing() -> None:
+    """Nobody takes note."""
+
+
 @frozen
 class RangeWritten:
     """A range that the queue took: by whom, under which token, into which memory (`epoch`).
 
     A mark that was moved back is an empty one, and so is a fence that was planted (of partition -1). `spell` numbers the
-    times in which the free memory was below what stops a relay, from 1; 0: it was not.
+    times in which the free memory was below what stops a relay, from 1; 0: it was not, or the host could not know it yet.
     """
 
     at: float
@@ -91,7 +96,7 @@ class SimRedis(Reach):
         self._replies_to_drop = 0
         self.unanswered: list[tuple[float, str]] = []
         self._refusing = 0.0
-        self._spell, self._filled = 0, False
+        self._spells = Spells()
         self._full = self._wrote = False
 
     def client(self, host: str) -> Callable[[str], Redis]:
@@ -199,6 +204,8 @@ class SimRedis(Reach):
 
     def receive(self, connection: SimConnection, words: Sequence[bytes]) -> None:
         """A client has sent a command. It is carried out also when the client has closed the connection since, or died."""
+        if tuple(words) == ASKED:
+            self._spells.asked(connection, asyncio.get_running_loop().time())
         self._travel(connection.host, partial(self._arrived, connection, words), partial(self._unanswer, connection))
 
     def forget(self, connection: SimConnection) -> None:
@@ -217,20 +224,27 @@ class SimRedis(Reach):
             self._unanswer(connection)
             return
         if connection in self._connections:
-            self._reply(connection, reply)
+            look = tuple(words) == ASKED
+            self._reply(connection, reply, partial(self._spells.told, connection, self._spells.now) if look else _nothing)
 
-    def _reply(self, connection: SimConnection, reply: Reply | Refused) -> None:
-        self._send(connection, reply, lambda: self._unanswer(connection))
+    def _reply(self, connection: SimConnection, reply: Reply | Refused, heard: Callable[[], object] = _nothing) -> None:
+        self._send(connection, reply, heard, partial(self._unanswer, connection))
 
-    def _send(self, connection: SimConnection, message: Reply | Refused, lost: Callable[[], object]) -> None:
+    def _send(
+        self, connection: SimConnection, message: Reply | Refused, heard: Callable[[], object], lost: Callable[[], object]
+    ) -> None:
+        def arrived() -> None:
+            connection.deliver()
+            heard()
+
         def gone() -> None:
             connection.coming.popleft()
             lost()
 
         connection.coming.append(message)
-        self._travel(connection.host, connection.deliver, gone)
+        self._travel(connection.host, arrived, gone)
 
-    def _travel(self, host: str, arrive: Callable[[], object], lost: Callable[[], object] = lambda: None) -> None:
+    def _travel(self, host: str, arrive: Callable[[], object], lost: Callable[[], object] = _nothing) -> None:
         delay = self._delay + self._slow.get(host, 0.0) + (self._random.random() * self._jitter if self._jitter else 0.0)
 
         def land() -> None:
@@ -253,9 +267,7 @@ class SimRedis(Reach):
 
     def _executed(self, connection: SimConnection, words: Sequence[bytes]) -> Reply | Refused:
         self._full = 0 < self.max_memory < self._data.used
-        filled = self.max_memory > 0 and self._data.used > self.max_memory * (1.0 - STOP)
-        self._spell += filled and not self._filled
-        self._filled = filled
+        self._spells.see(full=0 < self.max_memory * (1.0 - STOP) < self._data.used)
         self._wrote = False
         try:
             return self._serve(connection, words)
@@ -340,7 +352,7 @@ class SimRedis(Reach):
     def _publish(self, channel: bytes, text: bytes) -> int:
         listeners = [connection for connection, subscribed in self._connections.items() if subscribed]
         for connection in listeners:
-            self._send(connection, [b"message", channel, text], lambda: None)  # nobody waits for it
+            self._send(connection, [b"message", channel, text], _nothing, _nothing)  # nobody waits for it
         return len(listeners)
 
     def _note(self, host: str, script: str, words: Sequence[bytes], reply: Reply) -> None:
@@ -356,5 +368,5 @@ class SimRedis(Reach):
                 epoch, partition, start = str(reply[1], "ascii"), "-1", "0"
             to = to if script == "write" else start
             topic, token = topic_of(words[0]), (int(generation), int(index))
-            spell = self._spell if self._filled else 0
+            spell = self._spells.known(host, at)
             self.written.append(RangeWritten(at, host, topic, token, epoch, int(partition), int(start), int(to), spell))

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Done, Lease, QueuedJob, Retry, Token
 from forebay.backends.redis.queue import RedisQueue
 from forebay.scenarios.loop import run, running_loop
@@ -256,6 +257,42 @@ def test_it_knows_who_was_given_a_job_and_what_was_said_of_it():
             ("b", "jobs", "x", -1, "retry", False),
             ("b", "jobs", "x", 0, "done", True),
         ]
+
+    simulated(main)
+
+
+def test_a_range_without_room_counts_when_the_host_could_know_of_it():
+    async def main(server, call):
+        queue, token = RedisQueue("redis://simulated", Random(1), make=server.client("b")), Token(0, 1)
+        await queue.start()
+        epoch = (await queue.plant("jobs", token)).epoch
+
+        async def spell_of(start):
+            await queue.write("jobs", token, epoch, 0, start, start + 1, [QueuedJob(start, f"x{start}", "t", b"")])
+            return server.written[-1].spell
+
+        server.slow("b", 2)
+        look = asyncio.ensure_future(queue.headroom())
+        await asyncio.sleep(3)
+        assert not look.done()
+        server.slow("b", 0)
+        server.limit_memory(int(server.used_memory * 1.05))  # a relay stops at 0.9 of it
+        assert [await spell_of(0), await spell_of(1)] == [0, 0]  # what was known last holds while the look waits
+        await look
+        assert await spell_of(2) == 1
+        await queue.headroom()
+        server.cut("b")
+        lost = asyncio.ensure_future(queue.headroom())
+        await asyncio.sleep(0.1)
+        server.mend("b")
+        assert await spell_of(3) == 1  # it had been told of this one
+        with pytest.raises(Unavailable):
+            await lost
+        server.limit_memory(0)
+        await queue.headroom()
+        server.limit_memory(int(server.used_memory * 1.05))  # a relay stops at 0.9 of it
+        assert await spell_of(4) == 2  # nobody asks
+        await queue.stop()
 
     simulated(main)
 
