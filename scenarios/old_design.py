@@ -24,7 +24,7 @@ LOOK: Final = 0.5
 AGAIN: Final = 5.0
 """Seconds after which a client tries a refused post again."""
 PATIENCE: Final = 60.0
-"""Seconds after which it gives up."""
+"""Seconds for which it tries: the last time is one pause before their end."""
 
 
 class ListQueue:

@@ -28,8 +28,7 @@ MOST: Final = 2**53
 _on = click.option(
     "--on",
     type=click.Choice(["sim", "real"]),
-    default="sim",
-    show_default=True,
+    show_default="sim, or where a kept run was",
     help="The simulation; or real Kafka, Redis and Consul, started here for each run and removed after it.",
 )
 _seed = click.option("--seed", type=click.IntRange(0, MOST), help="Which run: 0, or that of a kept run, if not given.")
@@ -100,21 +99,28 @@ def schema() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line: verdict, digest, counts, what was broken.")
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where a failure is kept.")
-def run(file: str, on: str, seed: int | None, seeds: range | None, jobs: int | None, out: Path, *, as_json: bool) -> None:
+def run(
+    file: str, on: str | None, seed: int | None, seeds: range | None, jobs: int | None, out: Path, *, as_json: bool
+) -> None:
     """Run a scenario. Ends with 0 if everything held, with 1 if not; the failure is then kept in a folder.
 
     FILE may also be such a folder: a run on the simulation is run from its tape, and the digest must be the same; one on
     real servers is run there again. There, many seeds run one after the other.
     """
-    if on == "real" and jobs is not None:
-        raise WrongUse("--jobs is of the simulation; on real servers seeds run one after the other")
+    if seed is not None and seeds is not None:
+        raise WrongUse("--seed is for one run and --seeds for many: give one of them")
+    if jobs is not None and (on == "real" or seeds is None):
+        raise WrongUse("--jobs is for --seeds on the simulation; on real servers seeds run one after the other")
     path, one = _read(file)
     if (before := _kept_run(file, path)) is not None:
         if seed is not None or seeds is not None:
             raise WrongUse(f"{file} is a run that was kept, and has its seed; run {path} with others")
+        if on not in (None, before.on):
+            raise WrongUse(f"{file} is a run that was kept, with --on {before.on}; run {path} with --on {on}")
         if before.on == "sim":
             sys.exit(_replay(one, path.parent, before, as_json=as_json))
         on, seed = before.on, before.seed
+    on = on or "sim"
     if seeds is not None and on == "sim":
         sys.exit(_run_many(one, seeds, jobs or os.cpu_count() or 1, out, as_json=as_json))
     for number in [seed or 0] if seeds is None else seeds:
@@ -131,16 +137,17 @@ def run(file: str, on: str, seed: int | None, seeds: range | None, jobs: int | N
 @click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True, help="How many runs it may take.")
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the result is kept.")
 def shrink(file: str, seed: int | None, runs: int, out: Path) -> None:
-    """Make a failing run as small as it goes: the few faults that matter, short and round."""
+    """Make a failing run as small as it goes, on the simulation: the few faults that matter, short and round."""
     from forebay.scenarios.replay.shrink import shrink as shrunk_from  # noqa: PLC0415 - help must not wait for it
     from forebay.scenarios.replay.shrink import sought  # noqa: PLC0415
     from forebay.scenarios.streams import Streams  # noqa: PLC0415
 
     path, one = _read(file)
-    seed = _seed_of(file, path, seed)
+    seed = _seed_of(_kept_run(file, path), seed)
     first = _run(one, seed).verdict
     if first.passed:
-        raise WrongUse(f"{one.name} passes with seed {seed}; find a seed that fails with `forebay scenario run --seeds`")
+        search = f"forebay scenario run {path if path.parent == Path(file) else file} --seeds 1..1000"
+        raise WrongUse(f"{one.name} passes with seed {seed}; find a seed that fails with `{search}`")
     wanted = sought(first.names)
     click.echo(f"looking for: {', '.join(sorted(wanted))}", err=True)
 
@@ -162,13 +169,15 @@ def shrink(file: str, seed: int | None, runs: int, out: Path) -> None:
 @_on
 @_seed
 @click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, help="The page.")
-def report(file: str, on: str, seed: int | None, out: Path) -> None:
+def report(file: str, on: str | None, seed: int | None, out: Path) -> None:
     """Run a scenario and write its report: one HTML file that opens anywhere, also offline."""
     from forebay.scenarios.replay.folder import command_for  # noqa: PLC0415 - help must not wait for it
     from forebay.scenarios.replay.report import report_html  # noqa: PLC0415
 
     path, one = _read(file)
-    seed = _seed_of(file, path, seed)
+    before = _kept_run(file, path)
+    on = on or ("sim" if before is None else before.on)
+    seed = _seed_of(before, seed)
     if out.is_dir() or not out.parent.is_dir():
         raise WrongUse(f"the report cannot be written to {out}: name a file in a folder that is there, with --out")
     done = _run_on(on, path, one, seed)
@@ -191,10 +200,9 @@ def _read(file: str) -> tuple[Path, Scenario]:
         return path, load_scenario(path)
 
 
-def _seed_of(file: str, path: Path, seed: int | None) -> int:
+def _seed_of(before: Kept | None, seed: int | None) -> int:
     """The seed that was given, or that of a kept run, or 0."""
-    before = _kept_run(file, path) if seed is None else None
-    return (seed or 0) if before is None else before.seed
+    return (seed or 0) if before is None or seed is not None else before.seed
 
 
 def _run_on(on: str, path: Path, one: Scenario, seed: int) -> Told:

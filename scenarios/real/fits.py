@@ -9,12 +9,13 @@ from forebay.config.nodes import Node
 from forebay.config.problems import Problems
 from forebay.config.yaml_reader import read_yaml
 from forebay.scenarios.real.fleet_of import redis_urls
+from forebay.scenarios.real.site import needs_brokers
 from forebay.scenarios.real.verbs import REAL_VERBS
 from forebay.scenarios.replay.amounts import Fixed
 from forebay.scenarios.replay.invariants import CHECKS, SIMULATED
 from forebay.scenarios.replay.places import at, items, names_outside
-from forebay.scenarios.replay.schema import Fault, Scenario
-from forebay.scenarios.replay.sightings import SIGHTINGS
+from forebay.scenarios.replay.schema import LISTS, Fault, Scenario
+from forebay.scenarios.replay.sightings import SIGHTINGS, UNSEEN
 from forebay.scenarios.servers.kafka_cluster import RACKS
 
 REDIS: Final = 2
@@ -51,7 +52,8 @@ def _check_fault(scenario: Scenario, fault: Fault, place: Node, problems: Proble
 
 def _check_checks(scenario: Scenario, node: Node, problems: Problems) -> None:
     want = "run it with --on sim: real servers do not show what it looks at"
-    for place, name, _ in names_outside(scenario.invariants, node, CHECKS.keys() - SIMULATED, SIGHTINGS):
+    sightings = SIGHTINGS if scenario.design == LISTS else SIGHTINGS.keys() - UNSEEN
+    for place, name, _ in names_outside(scenario.invariants, node, CHECKS.keys() - SIMULATED, sightings):
         problems.add(place.path, place.line, f"{name}, which only the simulation can check", want)
 
 
@@ -62,9 +64,7 @@ def _check_servers(scenario: Scenario, node: Node, problems: Problems) -> None:
         want = f"use at most {REDIS} URLs, or run it with --on sim"
         problems.add(place.path, place.line, f"{len(urls)} Redis servers", want)
     kafka = scenario.kafka
-    if any(fault.do.startswith("kafka.") for fault in scenario.faults) and (
-        kafka.brokers > len(RACKS) or kafka.zones != ZONES
-    ):
+    if needs_brokers(scenario) and (kafka.brokers > len(RACKS) or kafka.zones != ZONES):
         place = at(node, "kafka")
         want = f"use at most {len(RACKS)} brokers in {ZONES} zones, or run it with --on sim"
         problems.add(place.path, place.line, f"{kafka.brokers} brokers in {kafka.zones} zones", want)

@@ -27,10 +27,12 @@ def redis_urls(config: Config) -> list[str]:
     return list(dict.fromkeys(queue.url.text for queue in config.queues.values()))
 
 
-def places_of(scenario: Scenario, site: Site, take: Callable[[Taken], None]) -> dict[str, RedisPlace]:
+def places_of(
+    scenario: Scenario, site: Site, take: Callable[[Taken], None], lose: Callable[[], None]
+) -> dict[str, RedisPlace]:
     """Where each queue is; the first URL of the topology gets the Redis with a replica."""
     servers = zip(redis_urls(scenario.topology), site.primaries(), strict=False)
-    by_url = {url: RedisPlace(*pair, take) for url, pair in servers}
+    by_url = {url: RedisPlace(*pair, take, lose) for url, pair in servers}
     return {name: by_url[queue.url.text] for name, queue in scenario.topology.queues.items()}
 
 

@@ -60,7 +60,7 @@ class RealStage:
         self._posts = CapacityLimiter(POSTS)
         self._events_read: Counter[str] = Counter()
         downstream = folder / "downstream.json"
-        places = places_of(scenario, site, self._take)
+        places = places_of(scenario, site, self._take, self._lose)
         fleet = fleet_of(scenario, site, places, folder / "fleet", downstream)
         self._scene = RealScene(site, fleet, places, downstream)
         self._runs = RunReader(fleet.handled, self.seen, self._payloads, self._since)
@@ -231,6 +231,9 @@ class RealStage:
         host = next((term.member for term in self._fleet.terms(taken.topic) if term.token == taken.token), "?")
         place = (taken.topic, taken.token, taken.partition, taken.start, taken.to, taken.epoch)
         self.seen.writes.append(Write(at, host, *place))
+
+    def _lose(self) -> None:
+        self.seen.losses.append(self.now())
 
 
 def _behind(topic: str, extents: Mapping[str, Mapping[int, Extent]], marks: Mapping[int, int]) -> int:

@@ -31,11 +31,14 @@ class RedisPlace:
     A server that has just started is let be found once it is watched, so that no write goes unseen.
     """
 
-    def __init__(self, server: RedisServer, replica: RedisServer | None, take: Callable[[Taken], None]) -> None:
-        """`take` gets each range that relays write."""
+    def __init__(
+        self, server: RedisServer, replica: RedisServer | None, take: Callable[[Taken], None], lose: Callable[[], None]
+    ) -> None:
+        """`take` gets each range that relays write; `lose` is called when data are lost, before members find the rest."""
         self.server = server
         self.replica = replica
         self.ways: Sequence[Proxy] = ()
+        self._lose = lose
         servers = [one for one in (server, replica) if one is not None]
         self._lines = {one.name: MonitorLines(take) for one in servers}
         self._monitors = {one.name: Monitor(one, self._lines[one.name]) for one in servers}
@@ -71,6 +74,8 @@ class RedisPlace:
         held = await self.holds()
         self._lead(NOWHERE)
         await self.server.wipe()
+        if held:
+            self._lose()
         await self.start()
         return held
 
@@ -78,6 +83,7 @@ class RedisPlace:
         """Remove all data; False where there were none, or it is down."""
         if self.server.process is None or not await self.holds():
             return False
+        self._lose()
         async with self.server.client() as client:
             await client.flushall()
         return True
@@ -94,6 +100,7 @@ class RedisPlace:
         await new.promote()
         await self._changed(old, lost)
         await self.kill()
+        self._lose()
         self.server, self.replica = new, old
         await self.start()
         await old.wipe()
@@ -168,7 +175,7 @@ class RedisPlace:
         with anyio.move_on_after(SEEN):
             await self._monitors[self.server.name].watching.wait()
             return
-        raise ServerFailed(f"{self.server.name} cannot be watched (MONITOR) for {SEEN:.0f} s; see {self.server.log}")
+        raise ServerFailed(f"{self.server.name} cannot be watched (MONITOR) for {SEEN:.0f} s; {self.server.last_words()}")
 
     async def _changed(self, server: RedisServer, more: int) -> None:
         lines = self._lines[server.name]

@@ -56,9 +56,15 @@ def programs(kinds: Iterable[str] = KINDS) -> dict[str, Program]:
     return {kind: program for kind, program in found.items() if program is not None}
 
 
+def needs_brokers(scenario: Scenario) -> bool:
+    """Whether it is about several brokers: a fault is about Kafka, or a post or a topic asks for the acks of all."""
+    asked = [*(post.acks for post in scenario.workload), *(topic.acks for topic in scenario.topology.topics)]
+    return "all" in asked or any(fault.do.startswith("kafka.") for fault in scenario.faults)
+
+
 def brokers_for(scenario: Scenario) -> int:
-    """As many brokers as it says where one of its faults is about them, else one: three cost more than all the rest."""
-    return scenario.kafka.brokers if any(fault.do.startswith("kafka.") for fault in scenario.faults) else 1
+    """As many brokers as it says where it is about them, else one: three cost more than all the rest."""
+    return scenario.kafka.brokers if needs_brokers(scenario) else 1
 
 
 def guests_of(scenario: Scenario) -> tuple[str, ...]:

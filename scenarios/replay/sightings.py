@@ -22,7 +22,7 @@ def event_matches(when: When, host: str, event: Event) -> bool:
     return (
         type(event).__name__ == when.event
         and (when.name is None or (isinstance(event, Noted) and event.name == when.name))
-        and fnmatchcase(event.path, when.path)
+        and fnmatchcase(event.path, when.path.replace("[", "[[]"))  # paths have brackets: relay[jobs]
         and when.host in (None, host)
     )
 
@@ -175,3 +175,6 @@ SIGHTINGS: Final[Mapping[str, Sighting]] = {
     "zombie": _kind("A task outlived its actor.", Zombie),
 }
 """Everything that a scenario can name under `sometimes` and `never`."""
+
+UNSEEN: Final = frozenset({"memory-full"})
+"""What real servers show of the old design alone: of forebay they do not say why a script was refused."""

@@ -6,9 +6,11 @@ from collections.abc import Container, Iterator, Mapping
 from inspect import getdoc
 from typing import Any, Final
 
+from forebay.actors import events
+from forebay.scenarios.replay.checks import EVENTS
 from forebay.scenarios.replay.counts import COUNTS
 from forebay.scenarios.replay.invariants import CHECKS, SIMULATED
-from forebay.scenarios.replay.sightings import SIGHTINGS
+from forebay.scenarios.replay.sightings import SIGHTINGS, UNSEEN
 from forebay.scenarios.replay.verbs import VERBS
 from forebay.scenarios.replay.verdict import SIM
 
@@ -28,7 +30,9 @@ def vocabulary(real: Container[str]) -> Iterator[str]:
     yield "checks (always:, eventually:)"
     yield from _described(CHECKS, SIMULATED)
     yield "sightings (sometimes:, never:)"
-    yield from _described(SIGHTINGS)
+    yield from _described(SIGHTINGS, UNSEEN)
+    yield "events (when: {event: ...})"
+    yield from _described({name: getattr(events, name) for name in EVENTS})
     yield "figures (expect: counts:)"
     for name, count in COUNTS.items():
         yield _line(name, BOTH, count.about)

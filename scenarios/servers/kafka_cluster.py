@@ -220,7 +220,8 @@ class KafkaCluster:
                 while not await broker.members() >= running.keys():  # noqa: ASYNC110 - other processes send no event
                     await anyio.sleep(LOOK)
             return
-        raise ServerFailed(f"the brokers {sorted(running)} do not all know each other after {START:.0f} s; see their logs")
+        words = "\n".join(broker.last_words() for broker in running.values())
+        raise ServerFailed(f"the brokers {sorted(running)} do not all know each other after {START:.0f} s; {words}")
 
 
 def kafka_cluster(program: Program, state: State, *, brokers: int, detached: bool) -> KafkaCluster:

@@ -96,10 +96,10 @@ class Server(ABC):
         with anyio.move_on_after(START):
             while not await self.answers():
                 if self.process is None:
-                    raise ServerFailed(f"{self.name} ended while it started; {self._last_words()}")
+                    raise ServerFailed(f"{self.name} ended while it started; {self.last_words()}")
                 await anyio.sleep(LOOK)
             return
-        raise ServerFailed(f"{self.name} does not answer on {self.address} after {START:.0f} s; {self._last_words()}")
+        raise ServerFailed(f"{self.name} does not answer on {self.address} after {START:.0f} s; {self.last_words()}")
 
     async def stop(self, grace: float = STOP) -> None:
         """Ask it to stop, and kill it if it has not after `grace` seconds; 0 kills it at once."""
@@ -114,7 +114,7 @@ class Server(ABC):
     async def terminate(self) -> None:
         """Ask it to stop with TERM, and wait until it has. Raises `ServerFailed` if it does not within `STOP` seconds."""
         if not await self._end(signal.SIGTERM, STOP):
-            raise ServerFailed(f"{self.name} has not stopped {STOP:.0f} s after TERM; {self._last_words()}")
+            raise ServerFailed(f"{self.name} has not stopped {STOP:.0f} s after TERM; {self.last_words()}")
 
     def pause(self) -> None:
         """Freeze it (STOP): its connections stay open and nothing is answered. Nothing happens if it is down."""
@@ -156,6 +156,7 @@ class Server(ABC):
             self._state.ended(self.name)
         return gone
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The end of its log, for an error: the file itself may be gone with the run when that is read."""
         words = self.log.read_text(errors="replace")[-TAIL:].strip() if self.log.exists() else ""
         return f"the end of {self.log}:\n{words or '(empty)'}"

@@ -36,7 +36,7 @@ DIFFERENCES = (
 
 _HEAD = """# Verification
 
-Written by `make test-long`, each part by a run of its own; not edited by hand.
+Written by `make test-long`, or by pytest with `--verification` and `--part`; each part by a run of its own, none by hand.
 
 """
 _PART = re.compile(r"^<!-- part: (.+) -->$", re.MULTILINE)

@@ -115,7 +115,9 @@ def test_a_failure_is_shrunk(forebay, tmp_path):
 def test_what_passes_cannot_be_shrunk(forebay):
     result = forebay("shrink", "tiny.yaml")
     assert result.exit_code == 2
-    assert "tiny passes with seed 0; find a seed that fails" in result.stderr
+    assert "tiny passes with seed 0; find a seed that fails with `forebay scenario run tiny.yaml --seeds 1..1000`" in (
+        result.stderr
+    )
 
 
 def test_a_report_is_one_page(forebay, tmp_path):
@@ -157,7 +159,20 @@ def test_what_only_the_simulation_can_do_is_refused_on_real_servers_before_anyth
 def test_seeds_on_real_servers_run_one_after_the_other(forebay):
     result = forebay("run", "tiny.yaml", "--on", "real", "--seeds", "1..3", "--jobs", "2")
     assert result.exit_code == 2
-    assert "--jobs is of the simulation" in result.stderr
+    assert "--jobs is for --seeds on the simulation" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--seed", "1", "--seeds", "1..3"], "--seed is for one run and --seeds for many: give one of them"),
+        (["--seed", "1", "--jobs", "2"], "--jobs is for --seeds on the simulation"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(forebay, options, told):
+    result = forebay("run", "tiny.yaml", *options)
+    assert result.exit_code == 2
+    assert told in result.stderr
 
 
 def test_a_server_that_cannot_be_had_is_named_with_how_to_get_it(forebay, tmp_path, monkeypatch):
@@ -175,6 +190,7 @@ def test_words_say_where_they_work(forebay):
     assert " both " in shown["host.kill"]
     assert " both " in shown["one-writer"]
     assert " sim " in shown["one-lease"]
+    assert " sim " in shown["memory-full"]
     assert shown["queue-away"].split()[:3] == ["queue-away", "both", "A"]
 
 
@@ -221,6 +237,21 @@ def test_a_kept_run_can_be_shown_shrunk_and_reported_and_has_its_seed(forebay, t
     result = forebay("run", ".scenarios/failing-3", "--seed", "4")
     assert result.exit_code == 2
     assert "run .scenarios/failing-3/scenario.yaml with others" in result.stderr
+
+
+def test_a_kept_run_is_run_and_reported_where_it_was(forebay, tmp_path, monkeypatch):
+    forebay("run", "failing.yaml")
+    result = forebay("run", ".scenarios/failing-0", "--on", "real")
+    assert result.exit_code == 2
+    assert "kept, with --on sim; run .scenarios/failing-0/scenario.yaml with --on real" in result.stderr
+    (tmp_path / ".scenarios/failing-0/scenario.yaml").write_text(TINY)
+    verdict = tmp_path / ".scenarios/failing-0/verdict.json"
+    verdict.write_text(json.dumps({**json.loads(verdict.read_text()), "on": "real", "digest": None}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("FOREBAY_CACHE", str(tmp_path / "cache"))
+    for command in ("run", "report"):
+        assert "redis, consul, kafka: not on this machine" in forebay(command, ".scenarios/failing-0").stderr
+    assert forebay("report", ".scenarios/failing-0", "--on", "sim").exit_code == 0
 
 
 @pytest.mark.parametrize("out", ["nowhere/page.html", "."])

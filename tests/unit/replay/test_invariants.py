@@ -12,7 +12,8 @@ from forebay.scenarios.replay.counts import counted
 from forebay.scenarios.replay.evidence import Accepted, Bite, Evidence, Moment, Run, Write
 from forebay.scenarios.replay.invariants import CHECKS
 from forebay.scenarios.replay.leases import KEEPER
-from forebay.scenarios.replay.sightings import SIGHTINGS
+from forebay.scenarios.replay.schema import When
+from forebay.scenarios.replay.sightings import SIGHTINGS, event_matches
 from forebay.scenarios.simulation.lease_use import CLAIMED, LeaseUse
 
 LOCK = "/relays/relay[jobs]/topic_lock"
@@ -453,3 +454,18 @@ def test_the_figures_add_up():
         "accepted": 3, "refused": 2, "finished": 1, "dead": 1, "duplicates": 1, "lost": 1, "runs": 3, "failed_runs": 1,
         "outages": 2,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        ("/relays/relay[jobs]/topic_lock", True),
+        ("*[jobs]*", True),
+        ("*/topic_lock", True),
+        ("/relays/relay[j]/topic_lock", False),
+        ("/relays/relayj/topic_lock", False),
+    ],
+)
+def test_brackets_of_a_path_stand_for_themselves(pattern, fits):
+    event = noted("term_begins", path="/relays/relay[jobs]/topic_lock")
+    assert event_matches(When(event="Noted", path=pattern), "a", event) is fits

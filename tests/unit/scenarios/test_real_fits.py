@@ -61,10 +61,16 @@ def test_what_real_servers_can_do_is_let_through(checked):
             "[lag-zero, clean-stop]",
             "4: invariants.eventually[1]: found clean-stop, which only the simulation can check; run it with --on sim",
         ),
+        (
+            "{eventually: [lag-zero]}",
+            "{eventually: [lag-zero], never: [memory-full]}",
+            "4: invariants.never[0]: found memory-full, which only the simulation can check; run it with --on sim",
+        ),
         ("queue: again,", "queue: second,", "18: faults[1].queue: found a queue whose Redis has no replica; name main, or"),
         ("queue: again,", "queue: main | again,", "18: faults[1].queue: found a queue whose Redis has no replica"),
         ('one:6379"}\n  topics', 'three:6379"}\n  topics', "9: topology.queues: found 3 Redis servers; use at most 2"),
         ("host.kill, host: a,", "kafka.kill,", "19: kafka: found 7 brokers in 3 zones; use at most 6 brokers in 3"),
+        ("over: 1s}", "over: 1s, acks: all}", "19: kafka: found 7 brokers in 3 zones; use at most 6 brokers in 3"),
     ],
 )
 def test_what_they_cannot_do_is_refused_with_its_line(checked, old, new, told):
@@ -81,6 +87,19 @@ def test_brokers_that_no_fault_is_about_may_be_as_many_as_they_like(checked):
 def test_there_are_several_brokers_only_where_a_fault_is_about_them():
     named = {name: brokers_for(load_scenario(library()[name])) for name in ("worker-killed", "broker-killed", "zone-killed")}
     assert named == {"worker-killed": 1, "broker-killed": 3, "zone-killed": 6}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("over: 1s}", "over: 1s, acks: all}"),
+        ("partitions: 1}", "partitions: 1, replication: 3, min_insync: 2, acks: all}"),
+    ],
+)
+def test_there_are_several_where_a_post_or_a_topic_asks_for_the_acks_of_all(tmp_path, old, new):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TEXT.replace(old, new))
+    assert brokers_for(load_scenario(path)) == 3
 
 
 def test_hosts_have_ways_of_their_own_to_the_brokers_only_where_a_fault_is_about_them():
