@@ -181,6 +181,7 @@ class PartitionConsumer(Actor[Message]):
             await self._start_over(ctx)
         else:
             ctx.note("rewound", partition=self._partition, from_=self._next, to=place)
+            self._known = True  # a write of before took effect late: what it left must not be begun again if it gets lost
             await self._pull(ctx, place)
 
     async def _located(self, ctx: Context, found: Located) -> None:

@@ -193,6 +193,20 @@ def test_a_rewind_is_followed():
     run(main)
 
 
+def test_after_a_rewind_no_range_begins_the_partition():
+    """M5: the queue had a mark, of a write that was on its way; a failover may still lose that."""
+
+    async def main():
+        async with consuming() as script:
+            await script.located(None)
+            assert (await script.write_of(0, record(0), record(1))).begins
+            script.say(Rewind(3, 2))
+            assert await script.pulled_from() == 2
+            assert not (await script.write_of(2, record(2))).begins
+
+    run(main)
+
+
 def test_a_record_that_can_never_be_a_job_is_parked_between_its_neighbours():
     async def main():
         async with consuming() as script:
