@@ -21,7 +21,8 @@ from forebay.actors.problems import (
 class Bodies:
     """Reads bodies of at most `max_body` bytes, each within `timeout` seconds, all together at most `budget` bytes.
 
-    What is too large by its own declaration, or finds no room, is refused before a byte of it is read.
+    What is too large by its own declaration, or finds no room, is refused before a byte of it is read. Only what has arrived
+    counts: a client that declares much and sends nothing keeps nobody out.
     """
 
     def __init__(self, *, max_body: int, timeout: float, budget: int) -> None:
@@ -36,7 +37,7 @@ class Bodies:
         _refuse_encoding(request)
         share = _Share(self)
         try:
-            share.grow(self._declared(request))
+            self.hold(0, wanted=self._declared(request))
             yield await self._collect(request, share)
         finally:
             share.grow(0)
@@ -65,9 +66,9 @@ class Bodies:
             raise Problem(SLOW_CLIENT, detail, headers=close) from None
         return bytes(body)
 
-    def hold(self, more: int) -> None:
-        """Count `more` bytes (negative: give back). Raises `Problem` if there is no room."""
-        if more > 0 and self._held + more > self._budget:
+    def hold(self, more: int, *, wanted: int = 0) -> None:
+        """Count `more` bytes (negative: give back). Raises `Problem` if there is no room for them, or for those `wanted`."""
+        if max(more, wanted) > 0 and self._held + max(more, wanted) > self._budget:
             raise Problem(OVERLOADED, "too many bodies are in memory already; nothing was accepted, send it again later")
         self._held += more
 

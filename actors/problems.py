@@ -52,6 +52,7 @@ BAD_PARAMETER = Kind("bad-parameter", 400, "A query parameter or header is not a
 MALFORMED_JSON = Kind("malformed-json", 400, "The body is not JSON")
 MALFORMED_REQUEST = Kind("malformed-request", 400, "This is not an HTTP request")
 FOREIGN_HOST = Kind("foreign-host", 403, "The Host header names another server")
+FOREIGN_SITE = Kind("foreign-site", 403, "A page of another site had this sent")
 NO_SUCH_ROUTE = Kind("no-such-route", 404, "There is nothing at this path")
 UNKNOWN_TOPIC = Kind("unknown-topic", 404, "There is no such topic")
 UNKNOWN_PARTITION = Kind("unknown-partition", 404, "The topic has no such partition")

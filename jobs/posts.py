@@ -103,16 +103,20 @@ def parse_record(value: bytes) -> JobPost:
     return _parse_one(value, _RECORD_FIELDS)
 
 
-def parse_batch(body: bytes) -> list[JobPost | InvalidJob]:
+def parse_batch(body: bytes, most: int | None = None) -> list[JobPost | InvalidJob]:
     """The items of `{"jobs": [...]}`, in order; a bad item is its own result.
 
+    With `most`, one item more than that is the last: it says that there are too many, and what follows is not looked at.
     Raises `InvalidJob` if the document as a whole is not JSON or not of that form.
     """
+    items: list[JobPost | InvalidJob] = []
     try:
-        text = _checked_text(body)
-        return _batch_items(text)
+        _read_batch(_checked_text(body), items, most)
+    except _Enough:
+        pass
     except JsonError as error:
         raise _from_json_error(error) from None
+    return items
 
 
 def _parse_one(body: bytes, allowed: frozenset[str]) -> JobPost:
@@ -133,26 +137,32 @@ def _checked_text(body: bytes) -> str:
     return text
 
 
-def _batch_items(text: str) -> list[JobPost | InvalidJob]:
-    items: list[JobPost | InvalidJob] = []
-    faults: list[InvalidJob] = []
+class _Enough(Exception):
+    """There are more items than are wanted."""
+
+
+def _read_batch(text: str, items: list[JobPost | InvalidJob], most: int | None) -> None:
+    fault: InvalidJob | None = None
     seen: set[str] = set()
 
     def element(position: int) -> int:
         item, end = _item(text, position, _POST_FIELDS)
         items.append(item)
+        if most is not None and len(items) > most:
+            raise _Enough
         return end
 
     def member(key: str, position: int) -> int:
+        nonlocal fault
         if key != "jobs":
-            faults.append(_unknown(key, frozenset({"jobs"})))
+            fault = fault or _unknown(key, frozenset({"jobs"}))
         elif key in seen:
-            faults.append(_repeated(key))
+            fault = fault or _repeated(key)
         elif text.startswith("[", position):
             seen.add(key)
             return scan_array(text, position, element)
         else:
-            faults.append(InvalidJob(InvalidCode.WRONG, "jobs must be an array of jobs", "jobs"))
+            fault = fault or InvalidJob(InvalidCode.WRONG, "jobs must be an array of jobs", "jobs")
         return skip_value(text, position)
 
     start = skip_space(text, 0)
@@ -160,11 +170,10 @@ def _batch_items(text: str) -> list[JobPost | InvalidJob]:
         check_end(text, skip_value(text, start))
         raise _not_an_object('a batch is an object: {"jobs": [...]}')
     check_end(text, scan_object(text, start, member))
-    if faults:
-        raise faults[0]
+    if fault:
+        raise fault
     if not seen:
         raise InvalidJob(InvalidCode.MISSING, 'a batch is {"jobs": [...]}; jobs is missing', "jobs")
-    return items
 
 
 def _item(text: str, position: int, allowed: frozenset[str]) -> tuple[JobPost | InvalidJob, int]:
@@ -193,7 +202,7 @@ def _item(text: str, position: int, allowed: frozenset[str]) -> tuple[JobPost | 
     except JsonError as error:
         return _from_json_error(error), end
     except InvalidJob as error:
-        return error, end
+        return error.with_traceback(None), end  # a result among many: its frames would hold a kilobyte and more
 
 
 def _to_post(fields: dict[str, Any], allowed: frozenset[str]) -> JobPost:

@@ -146,6 +146,7 @@ class _Gate:
 
     async def post_raw(self, request: Request) -> Response:
         """Bytes, as they are, into one partition: 200 with the offset (row G1)."""
+        requests.require_own_site(request)
         topic = self._topic(request.path_params["topic"])
         acks = requests.acks(topic, requests.parameters(request, "acks"))
         partition = requests.partition(request.path_params["partition"], topic)
@@ -182,11 +183,11 @@ class _Gate:
 
     def _posts(self, body: bytes) -> list[JobPost | InvalidJob]:
         try:
-            posts = parse_batch(body)
+            posts = parse_batch(body, self.batch_limit)
         except InvalidJob as error:
             raise requests.invalid(error) from None
         if len(posts) > self.batch_limit:
-            detail = f"the batch has {len(posts)} jobs and may have {self.batch_limit}; send several"
+            detail = f"the batch has more than {self.batch_limit} jobs; send several"
             raise Problem(problems.BATCH_TOO_LONG, detail)
         return posts
 

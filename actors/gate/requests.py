@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from forebay.actors.problems import (
     BAD_PARAMETER,
+    FOREIGN_SITE,
     INVALID_JOB,
     MALFORMED_JSON,
     UNKNOWN_PARTITION,
@@ -24,6 +25,19 @@ from forebay.jobs.words import check_word
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TYPES_SHOWN: Final = 20
+
+
+def require_own_site(request: Request) -> None:
+    """Refuse what a page of another site lets its reader's browser send. Raises `Problem`.
+
+    Browsers ask before they send JSON to another site, and nobody here answers; other bodies they send unasked.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is None and origin is not None:  # an older browser, or one that came by plain HTTP from afar
+        own = origin.partition("://")[2] == request.headers.get("host")
+        site = "same-origin" if own else "cross-site"
+    if site == "cross-site":
+        raise Problem(FOREIGN_SITE, f"a browser sent this for a page of {origin or 'another site'}; send it from a program")
 
 
 def parameters(request: Request, *allowed: str) -> dict[str, str]:

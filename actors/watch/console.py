@@ -213,7 +213,7 @@ def _state(name: str) -> JobState:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_JOBS):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_JOBS):
         raise Problem(problems.BAD_PARAMETER, f"limit is {text!r}; it must be a number from 1 to {MAX_JOBS}")
     return int(text)
 

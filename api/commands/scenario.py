@@ -17,6 +17,7 @@ from forebay.commands.ends import FAILED, CommandFailed, WrongUse, told
 
 if TYPE_CHECKING:
     from forebay.scenarios.replay.folder import Kept
+    from forebay.scenarios.replay.many import Tally
     from forebay.scenarios.replay.schema import Scenario
     from forebay.scenarios.replay.told import Told
     from forebay.scenarios.streams import Tape
@@ -178,7 +179,11 @@ def report(file: str, on: str | None, seed: int | None, out: Path) -> None:
     before = _kept_run(file, path)
     on = on or ("sim" if before is None else before.on)
     seed = _seed_of(before, seed)
-    if out.is_dir() or not out.parent.is_dir():
+    try:
+        can_be = out.parent.is_dir() and not out.is_dir()
+    except OSError:  # too long a name, or a closed folder
+        can_be = False
+    if not can_be:
         raise WrongUse(f"the report cannot be written to {out}: name a file in a folder that is there, with --out")
     done = _run_on(on, path, one, seed)
     again = command_for(path if path.parent == Path(file) else file, seed, on)
@@ -250,7 +255,7 @@ def _run_many(one: Scenario, seeds: range, processes: int, out: Path, *, as_json
     every = verdicts(one, seeds, processes=min(processes, len(seeds)), keep=out)
     with closing(every):
         while True:
-            with _written("the failure", "--out"):
+            with _written("the failure", "--out"), _alive(tally):
                 verdict = next(every, None)
             if verdict is None:
                 break
@@ -314,6 +319,19 @@ def _written(what: str, option: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise CommandFailed(f"{what} could not be written; give a place that can be, with {option}: {error}") from error
+
+
+@contextmanager
+def _alive(tally: Tally) -> Iterator[None]:
+    """While processes run seeds."""
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - help must not wait for it
+
+    try:
+        yield
+    except BrokenProcessPool as error:
+        _progress("")
+        click.echo(str(tally), err=True)
+        raise CommandFailed("a process that ran seeds was killed, for want of memory perhaps; give fewer --jobs") from error
 
 
 def _where(folder: Path, seed: int, on: str = "sim") -> str:

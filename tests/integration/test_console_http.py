@@ -207,6 +207,7 @@ async def test_jobs_are_listed_with_their_arguments(console):
         ("/jobs?topic=jobs&limit=0", (400, "bad-parameter")),
         ("/jobs?topic=jobs&limit=1001", (400, "bad-parameter")),
         ("/jobs?topic=jobs&limit=1000000000000", (400, "bad-parameter")),
+        ("/jobs?topic=jobs&limit=0000000010000000", (400, "bad-parameter")),
         ("/jobs/resubmit", (405, "method-not-allowed")),
         ("/nope", (404, "no-such-route")),
     ],

@@ -240,6 +240,27 @@ async def test_a_batch_over_its_limit_is_refused_whole(tmp_path):
         assert await gate.records() == []
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"}, 403),
+        ({"Origin": "https://elsewhere.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://jobs.example", "Host": "jobs.example"}, 200),
+        ({"Origin": "http://jobs.example", "Host": "jobs.example"}, 200),
+        ({}, 200),
+    ],
+)
+async def test_a_page_of_another_site_has_no_bytes_sent(gate, headers, status):
+    """A browser sends them without asking first, to a gate on this machine too; it asks before it sends JSON."""
+    response = await gate.post("/v1/topics/jobs/partitions/0", job(), content_type="text/plain", **headers)
+    assert response.status_code == status
+    assert len(await gate.records()) == (status == 200)
+    if status == 403:
+        assert problem(response) == (403, "foreign-site")
+    assert problem(await gate.post("/v1/jobs", job(), content_type="text/plain")) == (415, "wrong-content-type")
+
+
 # -------------------------------------------------------------------------------- never a false yes
 
 

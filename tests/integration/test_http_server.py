@@ -269,6 +269,19 @@ async def test_bodies_in_memory_are_bounded_over_all_requests(tmp_path, monkeypa
         assert (await gate.post("/v1/jobs", body)).status_code == 202
 
 
+async def test_bodies_that_are_declared_and_do_not_come_keep_nobody_out(tmp_path, monkeypatch):
+    """G8"""
+    monkeypatch.setattr("forebay.actors.gate.app.BODY_BUDGET", 2048)
+    async with gate_in(tmp_path, max_body=1024, body_timeout=60.0) as gate:
+        silent = [await gate.connect() for _ in range(4)]
+        for reader, writer in silent:
+            writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: 1024\r\n\r\n")
+            assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+        assert (await gate.post("/v1/jobs", job())).status_code == 202
+        for _, writer in silent:
+            writer.close()
+
+
 # ------------------------------------------------------------------------------------------ the end
 
 

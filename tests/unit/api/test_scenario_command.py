@@ -1,6 +1,7 @@
 """`forebay scenario`: what it prints, how it ends, what it keeps (F1, F6, O4, O5)."""
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 
 from forebay.cli import main
 from forebay.scenarios.replay.library import library
+from forebay.scenarios.replay.runner import run_scenario
 from forebay.scenarios.replay.verbs import VERBS
 
 TINY = """\
@@ -254,7 +256,19 @@ def test_a_kept_run_is_run_and_reported_where_it_was(forebay, tmp_path, monkeypa
     assert forebay("report", ".scenarios/failing-0", "--on", "sim").exit_code == 0
 
 
-@pytest.mark.parametrize("out", ["nowhere/page.html", "."])
+def test_a_process_that_is_killed_is_told_with_the_seeds_so_far(forebay, monkeypatch):
+    def some(one, seeds, *, processes, keep):
+        yield run_scenario(one, 1).verdict
+        raise BrokenProcessPool
+
+    monkeypatch.setattr("forebay.scenarios.replay.many.verdicts", some)
+    result = forebay("run", "tiny.yaml", "--seeds", "1..9")
+    assert result.exit_code == 1
+    assert "1 of 1 seeds passed" in result.stderr
+    assert "a process that ran seeds was killed" in result.stderr
+
+
+@pytest.mark.parametrize("out", ["nowhere/page.html", ".", "a" * 300])
 def test_a_report_that_cannot_be_written_is_refused_before_the_run(forebay, out):
     result = forebay("report", "tiny.yaml", "--out", out)
     assert result.exit_code == 2

@@ -1,5 +1,6 @@
 import json
 import time
+import tracemalloc
 
 import pytest
 
@@ -191,6 +192,23 @@ def test_an_empty_batch_is_a_batch():
 )
 def test_a_wrong_batch_document_is_refused_as_a_whole(body, code):
     assert refused(parse_batch, body).code is code
+
+
+def test_of_a_batch_that_is_too_long_one_more_than_the_bound_is_read():
+    """G8: what follows is not even looked at, and neither is kept what each bad item would hold."""
+    body = b'{"jobs":[' + b"{}," * 300_000 + b"{}]}"
+    tracemalloc.start()
+    try:
+        assert len(parse_batch(body, 1000)) == 1001
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
+    finally:
+        tracemalloc.stop()
+    assert len(parse_batch(b'{"jobs":[{},{}]}', 2)) == 2
+
+
+def test_a_bad_item_of_a_batch_holds_no_frames():
+    (bad,) = parse_batch(b'{"jobs":[{}]}')
+    assert (bad.code, bad.__traceback__) == (InvalidCode.MISSING, None)
 
 
 def test_a_batch_with_malformed_json_after_good_items_is_refused_as_a_whole():
