@@ -146,11 +146,12 @@ class KafkaLog:
 
 def _summary(failures: Sequence[BaseException], *, written: bool, timeout: float) -> BaseException:
     """Return the error that is true of the whole append. `written`: some of it is, or may be, in the log."""
+    large = next((error for error in failures if isinstance(error, RecordTooLarge)), None)
     unsure = next((error for error in failures if isinstance(error, UnknownOutcome)), None)
     hard = next((error for error in failures if not isinstance(error, Unavailable)), None)
-    if hard or unsure:
-        return hard or unsure or failures[0]
-    doing = str(failures[0]) if failures else f"no answer within {timeout:g} s"
+    if large or unsure or (hard and not written):
+        return large or unsure or hard or failures[0]
+    doing = str(hard or failures[0]) if failures else f"no answer within {timeout:g} s"
     if written:
         return UnknownOutcome(f"a part of the records may be in the log: {doing}")
     return failures[0] if failures else Unavailable(f"nothing was written: {doing}; check that the brokers run")

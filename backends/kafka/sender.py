@@ -168,7 +168,7 @@ def _end(parts: Sequence[Slice], error: Exception) -> None:
     for part in parts:
         if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
             part.fail(RecordTooLarge(part.size, BATCH))
-        elif isinstance(error, errors.BrokerResponseError) and not error.retriable:
+        elif isinstance(error, errors.BrokerResponseError) and not (error.retriable or type(error) is errors.UnknownError):
             part.fail(BackendError(f"Kafka refuses records for {part.topic}/{part.partition}: {error!r}"))
         else:
             part.fail(UnknownOutcome(f"{part.topic}/{part.partition}: sent, and no answer came: {error!r}"))
