@@ -44,28 +44,22 @@ class _Pending:
             self.caller.fail(error)
 
 
-class _Lane:
-    """What waits for one level of acks."""
+_Lane = tuple[Acks, frozenset[tuple[str, int]]]
+"""Appends that share a write: of one level of acks, to the same partitions of topics."""
 
-    def __init__(self) -> None:
-        self.waiting: deque[_Pending] = deque()
-        self.news = asyncio.Event()
 
-    def put(self, pending: _Pending) -> None:
-        self.waiting.append(pending)
-        self.news.set()
-
-    def take(self, most: int) -> list[_Pending]:
-        """The next appends, together at most `most` bytes, or one."""
-        batch: list[_Pending] = []
-        while self.waiting and (not batch or self.waiting[0].size <= most):
-            batch.append(self.waiting.popleft())
-            most -= batch[-1].size
-        return batch
+def _take(waiting: deque[_Pending], most: int) -> list[_Pending]:
+    """The next appends, together at most `most` bytes, or one."""
+    batch: list[_Pending] = []
+    while waiting and (not batch or waiting[0].size <= most):
+        batch.append(waiting.popleft())
+        most -= batch[-1].size
+    return batch
 
 
 class Producer(Actor[Append]):
-    """Gathers concurrent appends into one `Log.append` per level of acks, one at a time and in order of arrival.
+    """Gathers concurrent appends of one level of acks to the same partitions into one `Log.append`, one at a time and in
+    order of arrival. Others go beside it: a partition that takes nothing holds up only what is for it.
 
     An answer is what the log said, never more: its errors reach whoever asked, nothing is tried again in silence. Who has
     stopped waiting before his turn came is passed over. A write that the log leaves without an answer for `limit` seconds
@@ -90,14 +84,10 @@ class Producer(Actor[Append]):
         self._max_batch = max_batch_bytes
         self._bytes = 0
         self._records = 0
-        self._lanes = {acks: _Lane() for acks in Acks}
+        self._lanes: dict[_Lane, deque[_Pending]] = {}
+        self._writes = 0
         self._empty = asyncio.Event()
         self._empty.set()
-
-    async def on_start(self, ctx: Context) -> None:
-        """Start one writing task per level of acks."""
-        for acks, lane in self._lanes.items():
-            ctx.run(f"write-{acks.value}", self._write(lane, acks))
 
     async def on_message(self, ctx: Context, message: Append) -> None:
         """Queue an append, or refuse it. What is known not to be offered is refused; a log that is away knows nothing."""
@@ -112,20 +102,27 @@ class Producer(Actor[Append]):
         self._bytes += size
         self._records += count
         self._empty.clear()
-        self._lanes[message.acks].put(_Pending(message.records, size, ctx.caller()))
+        lane = message.acks, frozenset((record.topic, record.partition) for record in message.records)
+        pending = _Pending(message.records, size, ctx.caller())
+        if lane in self._lanes:
+            self._lanes[lane].append(pending)
+            return
+        self._lanes[lane] = deque([pending])
+        self._writes += 1
+        ctx.run(f"write {self._writes}", self._write(lane))
 
     async def on_stop(self, ctx: Context, exit_: Exit) -> None:  # noqa: ARG002 - what was accepted is still answered
         """After an orderly request to stop, finish what is held."""
         if isinstance(exit_, Normal | Shutdown):
             await self._empty.wait()
 
-    async def _write(self, lane: _Lane, acks: Acks) -> None:
-        while True:
-            await lane.news.wait()
-            lane.news.clear()
-            while batch := lane.take(self._max_batch):
-                await self._append([pending for pending in batch if not pending.abandoned], acks)
-                self._release(batch)
+    async def _write(self, lane: _Lane) -> None:
+        """Write what waits in a lane, and then close it."""
+        acks, _ = lane
+        while batch := _take(self._lanes[lane], self._max_batch):
+            await self._append([pending for pending in batch if not pending.abandoned], acks)
+            self._release(batch)
+        del self._lanes[lane]
 
     async def _append(self, batch: Sequence[_Pending], acks: Acks) -> None:
         records = tuple(record for pending in batch for record in pending.records)
@@ -152,5 +149,5 @@ class Producer(Actor[Append]):
     def _release(self, batch: Sequence[_Pending]) -> None:
         self._bytes -= sum(pending.size for pending in batch)
         self._records -= sum(len(pending.records) for pending in batch)
-        if not any(lane.waiting for lane in self._lanes.values()) and not self._records:
+        if not self._records and not any(self._lanes.values()):
             self._empty.set()

@@ -22,10 +22,12 @@ MAX_RECORD = 100
 
 
 class MemoryLog:
-    """The append side of the log port: each call takes `latency` seconds, then meets the next of `fates`."""
+    """The append side of the log port: each call takes `latency` seconds, then meets the next of `fates`; with a record for
+    the partition `stuck` it takes for ever.
+    """
 
-    def __init__(self, latency=1.0, fates=(), offered=tuple(Acks)):
-        self.latency, self.fates, self.offered = latency, list(fates), offered
+    def __init__(self, latency=1.0, fates=(), offered=tuple(Acks), stuck=None):
+        self.latency, self.fates, self.offered, self.stuck = latency, list(fates), offered, stuck
         self.records: list[NewRecord] = []
         self.calls: list[tuple[int, Acks]] = []
 
@@ -37,7 +39,7 @@ class MemoryLog:
         for record in records:
             if record_size(record) > MAX_RECORD:
                 raise RecordTooLarge(record_size(record), MAX_RECORD)
-        await asyncio.sleep(self.latency)
+        await asyncio.sleep(1e6 if self.stuck in {record.partition for record in records} else self.latency)
         fate = self.fates.pop(0) if self.fates else None
         if not isinstance(fate, Unavailable) or isinstance(fate, UnknownOutcome):
             start = len(self.records)
@@ -96,6 +98,26 @@ def test_each_level_of_acks_is_written_apart_and_does_not_wait_for_the_other():
 
     assert producing(log, scenario) == 1.0
     assert sorted(log.calls, key=str) == [(1, Acks.ALL), (2, Acks.LEADER)]
+
+
+def test_a_partition_that_takes_nothing_holds_up_no_other():
+    """One without a leader, say: who posts to others is answered in a second, a batch with a record for it waits in vain."""
+    log = MemoryLog(stuck=3)
+
+    async def scenario(runtime):
+        async def ask(*partitions):
+            records = tuple(NewRecord("t", partition, b"x") for partition in partitions)
+            (answer,) = await ask_all(runtime, [Append(records, Acks.LEADER)])
+            return partitions, type(answer), asyncio.get_running_loop().time()
+
+        return await asyncio.gather(ask(3), ask(0), ask(2, 3), ask(0, 1))
+
+    assert producing(log, scenario, limit=5.0) == [
+        ((3,), UnknownOutcome, 5.0),
+        ((0,), tuple, 1.0),
+        ((2, 3), UnknownOutcome, 5.0),
+        ((0, 1), tuple, 1.0),
+    ]
 
 
 @pytest.mark.parametrize(("offered", "taken"), [([Acks.LEADER], [Acks.LEADER]), ([], [Acks.ALL, Acks.LEADER])])
