@@ -35,24 +35,42 @@ PATIENT: Final = ConnectionGroup.COORDINATION
 
 
 class Client(AIOKafkaClient):  # type: ignore[misc]
-    """The library's client, whose first connection is closed however the bootstrap ends.
+    """The library's client, whose first connection is closed however the bootstrap ends, and which goes back to the servers
+    that it was given when it knows of no other that answers.
 
-    Its own leaves that connection to the garbage collector when it is cancelled while it waits for the answer.
+    The library leaves that connection to the garbage collector when it is cancelled while it waits for the answer.
     """
 
     async def bootstrap(self) -> None:
         """Learn who the brokers are from the first that answers. Raises `KafkaConnectionError`."""
+        if not await self._learn(self.cluster, MetadataRequest([])):
+            raise errors.KafkaConnectionError(f"none of {self.hosts} answers")
+        self._sync_task = asyncio.get_running_loop().create_task(self._md_synchronizer())
+
+    async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
+        """Learn the topics and leaders from any broker; return whether one answered.
+
+        The library asks those of its last answer alone. That may have named one of many, as the others were down, and all
+        of them may have other addresses by now.
+        """
+        if await super()._metadata_update(cluster_metadata, topics):
+            return True
+        return await self._learn(cluster_metadata, MetadataRequest(list(topics) or None))
+
+    async def _learn(self, cluster_metadata: Any, request: MetadataRequest) -> bool:
+        """Take what the first of the servers says that answers and knows of brokers; return whether there was one."""
         for host, port, _ in self.hosts:
             with suppress(OSError, errors.KafkaError, TimeoutError):
-                self.cluster.update_metadata(await self._first_answer(host, port))
-                self._sync_task = asyncio.get_running_loop().create_task(self._md_synchronizer())
-                return
-        raise errors.KafkaConnectionError(f"none of {self.hosts} answers")
+                answer = await self._first_answer(host, port, request)
+                if answer.brokers:
+                    cluster_metadata.update_metadata(answer)
+                    return True
+        return False
 
-    async def _first_answer(self, host: str, port: int) -> Any:
+    async def _first_answer(self, host: str, port: int, request: MetadataRequest) -> Any:
         connection = await create_conn(host, port, client_id=self._client_id, request_timeout_ms=self._request_timeout_ms)
         try:
-            return await connection.send(MetadataRequest([]))
+            return await connection.send(request)
         finally:
             connection.close()
 

@@ -91,6 +91,26 @@ async def test_with_all_brokers_down_questions_and_fetches_end_in_bounded_time_a
     assert await eventually(lambda: read(connection, 0)) == [b"after"]
 
 
+async def test_when_no_broker_is_left_that_was_last_heard_of_the_configured_ones_are_asked_again():
+    """G5: brokers that were down when one was last asked are among them, and so are those that came back elsewhere."""
+    with mock_cluster(1) as known, mock_cluster(2) as others:
+        others.create("jobs", 3)
+        all_down(others)
+        known.servers += f",{others.servers}"
+        log = MockedKafkaLog(known, TIMEOUT)
+        await log.start()
+        try:
+            await log.ensure([JOBS])
+            await log.append([record()], Acks.LEADER)
+            connection = await log.connect("jobs")
+            all_down(known)
+            all_up(others)
+            assert list(await eventually(lambda: log.append([record(b"elsewhere")], Acks.LEADER))) == [0]
+            assert await eventually(lambda: read(connection, 0)) == [b"elsewhere"]
+        finally:
+            await log.stop()
+
+
 async def test_a_log_whose_brokers_are_down_does_not_start_and_leaves_nothing(cluster):
     all_down(cluster)
     before = asyncio.all_tasks()
