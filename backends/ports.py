@@ -120,13 +120,17 @@ class LogConnection(Protocol):
     async def fetch(self, wants: Mapping[int, Want], wait: float) -> Mapping[int, Sequence[Record] | OutOfRange]:
         """Wait up to `wait` seconds for records of any wanted partition; return what is there, in offset order.
 
-        A partition with nothing new is absent. Offsets are contiguous from `Want.offset` but for records that the
-        log itself removed. A position outside the partition's extent gives `OutOfRange` for that partition alone.
-        The total is bounded: at most 8 MiB a call, but always at least one record where there is one.
+        A partition with nothing new is absent, and so is one that is `held_up`. Offsets are contiguous from `Want.offset`
+        but for records that the log itself removed. A position outside the partition's extent gives `OutOfRange` for that
+        partition alone. The total is bounded: at most 8 MiB a call, but always at least one record where there is one.
 
         What was appended with `Acks.LEADER` may come a little after its append was answered: a replicated log gives,
         and counts in an extent, only what its replicas have.
         """
+
+    @property
+    def held_up(self) -> Mapping[int, str]:
+        """The partitions that the log could not give, though it answered, when last asked for them, and why. Asks nobody."""
 
     async def extents(self) -> Mapping[int, Extent]:
         """The extent of every partition, asked of the log now; also the liveness probe."""

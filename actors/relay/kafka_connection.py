@@ -48,8 +48,9 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
 
     Exits with `BrokerGone` when the log is `Unavailable`, when a probe has had no answer for `silence_limit` seconds, or
     when a pull that could be answered has not been for as long: a client can stop consuming without a word (aiokafka
-    issues 983, 1154). Probes every `probe_interval` seconds, and tells `topic_lock`, if there is one to tell, when a probe
-    finds more than `partitions`.
+    issues 983, 1154). A partition that the log says it cannot give is waited for beside the others, noted once as
+    `partition_away` with the reason, and as `partition_back` with the seconds between. Probes every `probe_interval`
+    seconds, and tells `topic_lock`, if there is one to tell, when a probe finds more than `partitions`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
         self._waiting: dict[int, Waiting] = {}
         self._pulled = asyncio.Event()
         self._lingering: asyncio.Task[Found] | None = None
+        self._away: dict[int, float] = {}  # partition -> since when it is held up (monotonic seconds)
         self._progress: dict[int, int] = {}
         self._opened: LogConnection | None = None
 
@@ -84,7 +86,7 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
         finally:
             if not connected and self._opened is not None:  # it opened just as this start was cancelled
                 await self._opened.close()
-        ctx.run("fetch", self._fetch_for_ever())
+        ctx.run("fetch", self._fetch_for_ever(ctx))
         ctx.run("probe", self._probe_for_ever(ctx))
         ctx.every("commit", COMMIT_INTERVAL, CommitDue())
 
@@ -114,16 +116,16 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
 
     # --- fetching
 
-    async def _fetch_for_ever(self) -> None:
+    async def _fetch_for_ever(self, ctx: Context) -> None:
         try:
             while True:
                 if not self._waiting:
                     await self._pulled.wait()
-                await self._fetch()
+                await self._fetch(ctx)
         except Unavailable as error:
             raise BrokerGone(f"fetching from topic {self._topic!r}: {error}") from error
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, ctx: Context) -> None:
         """Take what is there for all who wait; only if there is nothing, wait for it.
 
         A fetch that would return at once is never interrupted, or a stream of pulls could keep one from its answer.
@@ -132,12 +134,22 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
         waiting = dict(self._waiting)
         wants = {partition: Want(held.pull.offset, held.pull.max_records) for partition, held in waiting.items()}
         found = await self._connection.fetch(wants, 0.0)
+        self._note_held_up(ctx)
         if not found and not self._pulled.is_set():
             found = await self._linger(wants)
         for partition, records in found.items():
             if self._waiting.get(partition) is waiting[partition]:
                 del self._waiting[partition]
                 self._answer(waiting[partition].pull, records)
+
+    def _note_held_up(self, ctx: Context) -> None:
+        held_up = self._connection.held_up
+        for partition in sorted(held_up.keys() - self._away.keys()):
+            self._away[partition] = ctx.now()
+            ctx.note("partition_away", partition=partition, why=held_up[partition])
+        for partition in sorted(self._away.keys() - held_up.keys()):
+            seconds = ctx.now() - self._away.pop(partition)
+            ctx.note("partition_back", partition=partition, seconds=round(seconds, 3))
 
     async def _linger(self, wants: Mapping[int, Want]) -> Found:
         """Fetch until there is something, the time is up or somebody else pulls."""
@@ -181,7 +193,7 @@ class KafkaConnection(Actor[Pull | Progress | CommitDue]):
     def _look_for_stalled(self, now: float, extents: Mapping[int, Extent]) -> None:
         for partition, waiting in self._waiting.items():
             extent = extents.get(partition)
-            if extent is None or waiting.pull.offset == extent.end:
+            if extent is None or waiting.pull.offset == extent.end or partition in self._away:
                 waiting.owed_since = None
             elif waiting.owed_since is None:
                 waiting.owed_since = now

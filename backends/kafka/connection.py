@@ -75,6 +75,11 @@ class KafkaLogConnection:
             else:
                 await self._reader.news(wants, left)
 
+    @property
+    def held_up(self) -> Mapping[int, str]:
+        """Those whose leaders answer with an error of that partition alone."""
+        return self._reader.held_up
+
     async def extents(self) -> Mapping[int, Extent]:
         """The extent of every partition; `Unavailable` if one of them has no leader for the length of the timeout."""
         await self._cluster.refresh_topic(self._topic)

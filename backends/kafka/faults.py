@@ -19,6 +19,14 @@ ELSEWHERE: Final = (
 )
 """The broker asked does not serve the partition (now), and has done nothing: ask for the leader and try again."""
 
+OF_THE_TOPIC: Final = (
+    errors.TopicAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+    errors.InvalidTopicError,
+    errors.UnsupportedVersionError,
+)
+"""What a broker says of a partition and means of the whole topic, or of the client: no other partition fares better."""
+
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:

@@ -9,11 +9,12 @@ from typing import Any, Final
 from aiokafka import errors
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.protocol.fetch import FetchRequest
+from attrs import frozen
 
 from forebay.backends.errors import Unavailable
 from forebay.backends.kafka.batch import size_of
 from forebay.backends.kafka.cluster import DIRECT, PATIENT, Cluster
-from forebay.backends.kafka.faults import ELSEWHERE, translate
+from forebay.backends.kafka.faults import ELSEWHERE, OF_THE_TOPIC, translate
 from forebay.backends.kafka.offsets import extents_of
 from forebay.backends.kafka.polls import Polls, Positions
 from forebay.backends.kafka.unpack import Answer
@@ -25,10 +26,21 @@ ANSWER: Final = 8 << 20
 LEADERLESS: Final = 0.1
 """Seconds until partitions without a leader are asked for again."""
 
+HELD_UP: Final = 1.0
+"""Seconds until a partition that its leader could not give is asked for again: an answer to it ends every wait for news."""
+
 UNREAD_AGE: Final = 1.0
 """Seconds for which what a fetch brought beyond what was wanted is kept for the next one: a log that was cut may differ."""
 
 Found = dict[int, Sequence[Record] | OutOfRange]
+
+
+@frozen
+class HeldUp:
+    """Why a partition cannot be read, and until when it is left alone."""
+
+    why: str
+    until: float
 
 
 class Unread:
@@ -62,7 +74,13 @@ class Reader:
         self._turn = 0
         self._skips: dict[int, tuple[int, int]] = {}  # partition -> from where there are no records, up to where
         self._unread: dict[int, Unread] = {}  # bounded by ANSWER, with what was read of it
+        self._held_up: dict[int, HeldUp] = {}
         self._polls = Polls(self._hold)
+
+    @property
+    def held_up(self) -> Mapping[int, str]:
+        """The partitions that their leaders could not give when last asked, and why; others are read meanwhile."""
+        return {partition: held.why for partition, held in self._held_up.items()}
 
     async def take(self, wants: Mapping[int, Want]) -> tuple[Found, bool]:
         """Return what is there, and whether a partition could not be asked. The partition served first goes round."""
@@ -71,7 +89,8 @@ class Reader:
         cut = self._turn % len(order) if order else 0
         order = order[cut:] + order[:cut]
         unread = self._kept(wants)
-        answers, missing = await self._ask(wants, [one for one in order if one not in unread])
+        left_alone = self._left_alone()
+        answers, missing = await self._ask(wants, [one for one in order if one not in unread and one not in left_alone])
         until = asyncio.get_running_loop().time() + UNREAD_AGE
         for partition, answer in answers.items():
             if answer is not None:
@@ -95,24 +114,33 @@ class Reader:
         kept = {partition: self._unread.pop(partition) for partition in wants if partition in self._unread}
         return {partition: unread for partition, unread in kept.items() if unread.serves(wants[partition], now)}
 
+    def _left_alone(self) -> dict[int, float]:
+        """Return the partitions that are not to be asked for yet, and for how many seconds."""
+        now = asyncio.get_running_loop().time()
+        return {partition: held.until - now for partition, held in self._held_up.items() if held.until > now}
+
     async def news(self, wants: Mapping[int, Want], wait: float) -> None:
         """Return when a wanted partition may have more, at the latest after `wait` seconds."""
-        positions = {partition: self._position(partition, want.offset) for partition, want in wants.items()}
-        groups = self._cluster.by_leader(self._topic, wants)
+        left_alone = self._left_alone()
+        wait = min([wait, *(left_alone[partition] for partition in wants if partition in left_alone)])
+        asked = {partition: want for partition, want in wants.items() if partition not in left_alone}
+        positions = {partition: self._position(partition, want.offset) for partition, want in asked.items()}
+        groups = self._cluster.by_leader(self._topic, asked)
         leaders = {node: {one: positions[one] for one in group} for node, group in groups.items() if node is not None}
         if leaders:
             await self._polls.news(leaders, wait)
-        else:  # they lost them since they were last asked
+        else:  # they lost them since they were last asked, or could not give what they lead
             await asyncio.sleep(min(wait, LEADERLESS))
 
     async def _hold(self, node: int, positions: Positions, hold: float) -> bool:
-        """Ask one leader for news; return whether there may be some, or the leader has moved."""
+        """Ask one leader for news; return whether there may be some, or it is not to be asked for all of them now."""
         wanted = [(partition, offset, 1) for partition, offset in positions.items()]
         request = FetchRequest(max(1, int(hold * 1000)), 1, 1, READ_COMMITTED, [(self._topic, wanted)])
         answers: dict[int, tuple[Any, Any] | None] = {}
         response = await self._send(node, request, PATIENT)
         moved = response is None or self._sort(response, answers)
-        return moved or any(answer is None or answer[0] for answer in answers.values())
+        held_up = not self._left_alone().keys().isdisjoint(positions)  # the next request would be answered at once too
+        return moved or held_up or any(answer is None or answer[0] for answer in answers.values())
 
     async def close(self) -> None:
         """End what waits for news."""
@@ -154,15 +182,25 @@ class Reader:
             for partition, code, _, *rest in partitions:
                 kind = errors.for_code(code)
                 if kind is errors.NoError:
+                    self._held_up.pop(partition, None)
                     aborted = rest[2 if response.API_VERSION >= 11 else -2]
                     answers[partition] = (rest[-1], aborted)
                 elif kind is errors.OffsetOutOfRangeError:
+                    self._held_up.pop(partition, None)
                     answers[partition] = None
                 elif issubclass(kind, ELSEWHERE) or kind.retriable:
                     missing = True
-                else:
+                elif issubclass(kind, OF_THE_TOPIC):
                     raise translate(kind(), f"fetching from {self._topic}/{partition}")
+                else:
+                    self._hold_up(partition, code, kind)
         return missing
+
+    def _hold_up(self, partition: int, code: int, kind: type[errors.BrokerResponseError]) -> None:
+        """Leave alone for a while what its leader cannot give: a damaged segment, or what the library has no name for."""
+        why = f"fetching from {self._topic}/{partition}: its leader answers with error {code}, {kind.__name__}"
+        until = asyncio.get_running_loop().time() + HELD_UP
+        self._held_up[partition] = HeldUp(f"{why}; see that broker's log and its disks", until)
 
     def _position(self, partition: int, offset: int) -> int:
         start, end = self._skips.get(partition, (-1, -1))

@@ -77,6 +77,11 @@ class SqliteLogConnection:
         cut = self._turn % len(partitions) if partitions else 0
         return {partition: wants[partition] for partition in partitions[cut:] + partitions[:cut]}
 
+    @property
+    def held_up(self) -> Mapping[int, str]:
+        """None ever: all partitions lie in one file."""
+        return {}
+
     async def extents(self) -> Mapping[int, Extent]:
         """The extent of every partition now. Raises `Unavailable` when closed."""
         self._require_open()

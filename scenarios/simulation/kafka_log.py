@@ -222,6 +222,11 @@ class SimLogConnection:
         cut = self._turn % len(partitions) if partitions else 0
         return {partition: wants[partition] for partition in partitions[cut:] + partitions[:cut]}
 
+    @property
+    def held_up(self) -> Mapping[int, str]:
+        """None ever: simulated disks damage nothing."""
+        return {}
+
     async def extents(self) -> Mapping[int, Extent]:
         """The extent of every partition. Raises `Unavailable` if one has no leader for the length of the timeout."""
         return await self._client.read(partial(self._client.kafka.extents, self._topic), "asking for extents")

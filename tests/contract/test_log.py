@@ -188,8 +188,10 @@ async def test_any_order_of_positions_and_sizes_gives_what_lies_there(log):
 
 async def test_a_partition_with_nothing_new_is_absent(log):
     await log.append([record(), record(partition=1)], Acks.ALL)
-    found = await (await log.connect("jobs")).fetch({0: Want(0, 9), 1: Want(1, 9), 2: Want(0, 9)}, 5)
+    connection = await log.connect("jobs")
+    found = await connection.fetch({0: Want(0, 9), 1: Want(1, 9), 2: Want(0, 9)}, 5)
     assert list(found) == [0]
+    assert connection.held_up == {}
 
 
 async def test_fetch_gives_up_after_its_wait(log):

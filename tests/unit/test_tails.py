@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Extent, OutOfRange, Record
 from forebay.backends.tails import tails
 
@@ -25,6 +26,8 @@ class Partition:
 
 
 class Connection:
+    held_up = {}
+
     def __init__(self, partitions):
         self.partitions, self.fetches = partitions, 0
 
@@ -67,6 +70,22 @@ def test_it_ends_however_fast_the_log_grows():
 def test_where_retention_was_quicker_what_is_left_is_read():
     assert read(8, p0=Partition(0, 10, Extent(7, 12))) == {0: [7, 8, 9]}
     assert read(8, p0=Partition(0, 10, Extent(30, 40))) == {}
+
+
+def test_what_is_held_up_is_said_when_the_others_have_been_read():
+    damaged = Partition(0, 2)
+    damaged.read = lambda want: []
+    connection = Connection({0: Partition(0, 2), 1: damaged})
+    connection.held_up = {1: "a damaged segment"}
+    found = []
+
+    async def main():
+        async for number, records in tails(connection, {number: Extent(0, 2) for number in range(2)}, 4):
+            found.extend((number, record.offset) for record in records)
+
+    with pytest.raises(Unavailable, match="a damaged segment"):
+        asyncio.run(main())
+    assert found == [(0, 0), (0, 1)]
 
 
 def test_where_the_log_was_cut_the_last_of_what_is_left_is_read():

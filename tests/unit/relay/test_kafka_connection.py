@@ -15,7 +15,7 @@ from forebay.scenarios.loop import run, running_loop
 
 
 class Log(Flaky):
-    """Keeps every commit; a `stuck` connection answers probes and fetches nothing."""
+    """Keeps every commit; a `stuck` connection answers probes and fetches nothing, nothing comes of what is `held_up`."""
 
     def __init__(self, port):
         super().__init__(port, Faults(Random(1)))
@@ -24,6 +24,7 @@ class Log(Flaky):
         self.fetching = 0
         self.closed = 0
         self.stuck = False
+        self.held_up = {}
         self.opened = 0
         self.passes = 0  # of the loop that opening a connection takes
 
@@ -50,9 +51,16 @@ class Connection(Flaky):
             if self.log.stuck:
                 await asyncio.sleep(wait)
                 return {}
-            return await self.port.fetch(wants, wait)
+            given = {partition: want for partition, want in wants.items() if partition not in self.held_up}
+            if not given:
+                await asyncio.sleep(wait)
+            return await self.port.fetch(given, wait) if given else {}
         finally:
             self.log.fetching -= 1
+
+    @property
+    def held_up(self):
+        return self.log.held_up
 
     async def extents(self):
         await self.faults.before("extents")
@@ -295,6 +303,32 @@ def test_a_client_that_stopped_consuming_without_a_word_is_broker_gone():
             (error,) = stand.failures()
             assert isinstance(error, BrokerGone)
             assert "jobs/0" in str(error)
+
+    run(main)
+
+
+def test_a_partition_that_the_log_holds_up_is_noted_once_and_waited_for_while_the_others_are_served():
+    async def main():
+        async with connected() as stand:
+            stand.log.held_up = {1: "its segment is damaged"}
+            await append(stand, 1, partition=1)
+            pull(stand, 0, partition=1, peer="b")
+            for number in range(30):
+                await append(stand, 1)
+                pull(stand, number)
+                assert (await stand.told["a"].get()).records[0].offset == number
+                await asyncio.sleep(10)
+            assert stand.notes("partition_away") == [{"partition": 1, "why": "its segment is damaged"}]
+            assert stand.notes("partition_back") == []
+            assert stand.told["b"].empty()
+            stand.log.held_up = {}
+            assert isinstance(await stand.told["b"].get(), Pulled)
+            pull(stand, 30)
+            await asyncio.sleep(10)
+            (back,) = stand.notes("partition_back")
+            assert back["partition"] == 1
+            assert 290 < back["seconds"] < 310
+            assert stand.failures() == []
 
     run(main)
 
