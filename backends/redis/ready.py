@@ -79,4 +79,5 @@ class Subscription:
         if kind == "subscribe":
             self._ready.notify(tuple(self._topics))
         elif kind == "message" and isinstance(data, bytes):
-            self._ready.notify((data.decode(),))
+            # whoever reaches this Redis can publish here, and what is no prefix of a topic's wakes nobody
+            self._ready.notify((data.decode(errors="replace"),))
