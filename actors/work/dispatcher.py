@@ -12,6 +12,7 @@ from forebay.actors.context import Context
 from forebay.actors.exits import Exit, Normal, Shutdown
 from forebay.actors.mailbox import ActorStopped, MailboxFull
 from forebay.actors.work.messages import Assign, Assignment, Claimed, Enrol, Enrolled, Finished, ReportIn, SlotFree
+from forebay.actors.work.refusals import Refusals
 from forebay.actors.work.slot_pool import FreeSlot, SlotPool
 from forebay.backends.errors import Unavailable
 from forebay.backends.ports import Claim, Lease, Queue, Release
@@ -31,6 +32,7 @@ class Source:
         self.queue = queue
         self.topics = deque(topics)
         self.unanswered = set(self.topics)
+        self.waiting = f"wait for {', '.join(self.topics)}"
         self.failures = 0
 
     def round(self) -> list[str]:
@@ -67,6 +69,7 @@ class Dispatcher(Actor[SlotFree]):
         self._claim_limit = claim_limit
         self._backoff = backoff
         self._sources = _by_queue(routes)
+        self._refusals = Refusals()
         self._pool = SlotPool(len(self._sources))
         self._worker = ""
         self._received: dict[str, int] = {}
@@ -113,8 +116,10 @@ class Dispatcher(Actor[SlotFree]):
     async def _serve(self, ctx: Context, source: Source) -> None:
         while not self._leaving:
             await self._pool.vacancy()
-            if not await self._round(ctx, source):
-                await source.queue.wait(tuple(source.topics), WAIT)
+            if await self._round(ctx, source):
+                self._refusals.over(ctx, source.waiting)
+            else:
+                await self._refusals.ask(ctx, source.waiting, source.queue.wait(tuple(source.topics), WAIT))
 
     async def _round(self, ctx: Context, source: Source) -> int:
         """Claim once from each topic while there are slots; return how many jobs came."""
@@ -135,7 +140,7 @@ class Dispatcher(Actor[SlotFree]):
         """
         lease, sent = Lease(self._worker, self._received[topic] + 1, self._ttl), ctx.now()
         source.unanswered.add(topic)
-        claims = await self._call(source.queue, topic, lease, limit)
+        claims = await self._refusals.ask(ctx, f"claim {topic}", self._call(source.queue, topic, lease, limit))
         if not self._leaving:
             fresh = ctx.now() < sent + self._ttl
             await self._hand_out(ctx, topic, sent, lease.sequence, claims, limit if fresh else 0)

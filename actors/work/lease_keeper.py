@@ -16,8 +16,9 @@ from forebay.actors.context import Context
 from forebay.actors.exits import Exit, Normal, Shutdown, describe
 from forebay.actors.mailbox import ActorStopped, MailboxFull
 from forebay.actors.work.messages import Assignment, Claimed, Enrol, Enrolled, Finished, LeaseLost, SlotStarted
+from forebay.actors.work.refusals import Refusals
 from forebay.actors.work.topic_lease import TopicLease
-from forebay.backends.errors import Unavailable
+from forebay.backends.errors import BackendError, Unavailable
 from forebay.backends.ports import Outcome, Queue, Release, Retry
 from forebay.backends.wakeups import Waiter
 from forebay.config.values import Backoff
@@ -77,6 +78,7 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
         self._ttl = ttl
         self._backoff = backoff
         self._patience = ttl / 6  # seconds between calls to an absent queue at the most
+        self._refusals = Refusals()
         self._leases = {topic: TopicLease(topic) for topic in routes}
         self._over: dict[str, int] = {}  # per slot the newest incarnation that is known to have ended
         self._downs: dict[int, Down] = {}  # per monitor an end whose `SlotOver` is on its way
@@ -121,8 +123,8 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
             await lease.recorded.wait()
         if isinstance(exit_, Normal | Shutdown):
             for topic, lease in self._leases.items():
-                # a queue that is away now lets the lease lapse by itself
-                with contextlib.suppress(Unavailable):
+                # a queue that is away or refuses now lets the lease lapse by itself
+                with contextlib.suppress(BackendError):
                     await self._routes[topic].renew(topic, self._worker, lease.received, self._ttl)
 
     # --- books
@@ -196,12 +198,14 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
     # --- tasks, one of each per topic
 
     async def _renew(self, ctx: Context, lease: TopicLease) -> None:
-        failures = 0
+        failures, what = 0, f"renew {lease.topic}"
         while True:
-            await lease.occupied.wait()
+            if not self._refusals.refused(what):  # else it is tried on, to learn when it is refused no more
+                await lease.occupied.wait()
             sent, known = ctx.now(), frozenset(lease.running)
+            renewal = self._routes[lease.topic].renew(lease.topic, self._worker, ANY_SEQUENCE, self._ttl)
             try:
-                held = await self._routes[lease.topic].renew(lease.topic, self._worker, ANY_SEQUENCE, self._ttl)
+                held = await self._refusals.ask(ctx, what, renewal)
             except Unavailable:
                 failures += 1
                 await asyncio.sleep(min(self._backoff.delay(failures, ctx.random), self._patience))
@@ -217,8 +221,9 @@ class LeaseKeeper(Actor[Enrol | SlotStarted | Claimed | Finished | Down | SlotOv
         while True:
             await lease.unrecorded.wait()
             batch = lease.batch(BATCH)
+            recording = self._routes[lease.topic].end(lease.topic, self._worker, batch)
             try:
-                accepted = await self._routes[lease.topic].end(lease.topic, self._worker, batch)
+                accepted = await self._refusals.ask(ctx, f"end {lease.topic}", recording)
             except Unavailable:
                 failures += 1
                 lease.pause = Waiter()

@@ -7,8 +7,9 @@ from functools import partial
 
 from forebay.actors.actor import Actor
 from forebay.actors.context import Context
+from forebay.actors.work.refusals import Refusals
 from forebay.actors.work.sweep import Pace, sweep
-from forebay.backends.ports import Queue
+from forebay.backends.ports import Moved, Queue
 from forebay.config.values import Backoff
 
 
@@ -23,12 +24,16 @@ class Scheduler(Actor[object]):
         self._routes = routes
         self._pace = pace
         self._backoff = backoff
+        self._refusals = Refusals()
 
     async def on_start(self, ctx: Context) -> None:
         """Begin, one task per topic."""
-        for topic, queue in self._routes.items():
+        for topic in self._routes:
             note = partial(_note, ctx, topic)
-            ctx.run(f"promote {topic}", sweep(ctx, partial(queue.promote, topic), self._pace, self._backoff, note))
+            ctx.run(f"promote {topic}", sweep(ctx, partial(self._promote, ctx, topic), self._pace, self._backoff, note))
+
+    async def _promote(self, ctx: Context, topic: str, limit: int) -> Moved:
+        return await self._refusals.ask(ctx, f"promote {topic}", self._routes[topic].promote(topic, limit))
 
 
 def _note(ctx: Context, topic: str, count: int) -> None:

@@ -38,7 +38,10 @@ class Pace:
 async def sweep(
     ctx: Context, move: Callable[[int], Awaitable[Moved]], pace: Pace, backoff: Backoff, note: Callable[[int], None]
 ) -> None:
-    """Call `move(limit)` for ever: at once while there is more, else when the next job is due. `note` hears the counts."""
+    """Call `move(limit)` for ever: at once while there is more, else when the next job is due. `note` hears the counts.
+
+    `Unavailable` is waited out; any other error of `move` ends it.
+    """
     failures = 0
     while True:
         try:

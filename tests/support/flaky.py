@@ -3,19 +3,21 @@
 import asyncio
 import inspect
 
-from forebay.backends.errors import Unavailable, UnknownOutcome
+from forebay.backends.errors import BackendError, Unavailable, UnknownOutcome
 
 
 class Faults:
     """What is wrong with one service now. Chances are per call; `latency` is the most that a call takes (seconds).
 
-    `down` refuses every call, `silent` answers none; both also hold for calls that began before.
+    `down` refuses every call, `silent` answers none; both also hold for calls that began before. Calls named in `forbidden`
+    are answered with an error that is no outage, and do nothing.
     """
 
     def __init__(self, random):
         self.random = random
         self.refuse = self.lose = self.latency = 0.0
         self.down = False
+        self.forbidden = frozenset()
         self.bites = 0
         self._speaking = asyncio.Event()
         self._speaking.set()
@@ -31,11 +33,15 @@ class Faults:
     def heal(self):
         self.refuse = self.lose = 0.0
         self.down = self.silent = False
+        self.forbidden = frozenset()
 
     async def before(self, what):
         await self._speaking.wait()
         if self.latency:
             await asyncio.sleep(self.random.uniform(0, self.latency))
+        if what in self.forbidden:
+            self.bites += 1
+            raise BackendError(f"the queue refused a call: NOPERM no permissions to {what}")
         if self.down or self.random.random() < self.refuse:
             self.bites += 1
             raise Unavailable(f"{what} was refused")
