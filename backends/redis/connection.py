@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from hiredis import pack_command
@@ -76,10 +77,12 @@ class Connection:
         self._client, trial._client = trial._client, None
 
     async def close(self) -> None:
-        """Close every connection, also those that wait for an answer."""
+        """Close every connection, also those that wait for an answer. One that does not close in time is let go."""
         client, self._client = self._client, None
         if client is not None:
-            await client.connection_pool.disconnect(inuse_connections=True)
+            # over TLS the other end has its part in closing, which a dead one does not do
+            with suppress(RedisError, OSError):
+                await client.connection_pool.disconnect(inuse_connections=True)
 
     async def run(self, script: Script, prefix: str, *arguments: Value) -> Any:
         """Run a script on the keys of one topic; it is sent in full where Redis has forgotten it."""
@@ -130,7 +133,7 @@ class Connection:
             return await connection.read_response()
         except ResponseError as error:
             if is_replica(error):  # the name may lead to the primary when it is looked up again
-                await connection.disconnect()
+                await connection.disconnect(nowait=True)
             raise
         except (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError) as error:
             await connection.disconnect(nowait=True)
