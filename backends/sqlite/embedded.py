@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Self
 
-from forebay.backends.errors import DataFolderInUse, Unavailable
+from forebay.backends.errors import DataFolderInUse, Full, Unavailable
 from forebay.backends.ports import Clock
 from forebay.backends.sqlite.coordination import SqliteCoordination
 from forebay.backends.sqlite.log import SqliteLog
@@ -25,23 +27,43 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder if need be and lock it. Raises `DataFolderInUse`, `Unavailable`."""
+        """Make the folder if need be and lock it. Raises `DataFolderInUse`, `Unavailable`; nothing is held then."""
         path = folder / "lock"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise Unavailable(f"{path}: {error.strerror}; make the data folder writable") from error
+            raise _refused(path, error, "make the data folder writable") from error
+        with ExitStack() as undo:
+            undo.callback(self.release)  # or this process would hold the folder against its own next try
+            self._lock(folder, path)
+            self._sign(path)
+            undo.pop_all()
+
+    def _lock(self, folder: Path, path: Path) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._file)
             raise DataFolderInUse(
-                f"{folder} is in use by process {holder}; stop that process or choose another data folder"
+                f"{folder} is in use by process {self._holder()}; stop that process or choose another data folder"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise _refused(
+                path, error, "it cannot be locked there: choose a data folder on a disk of this machine"
+            ) from error
+
+    def _holder(self) -> str:
+        with suppress(OSError):
+            return os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
+        return "unknown"
+
+    def _sign(self, path: Path) -> None:
+        """Say who holds the folder."""
+        try:
+            os.ftruncate(self._file, 0)
+            os.write(self._file, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise _refused(path, error, "check the disk of the data folder") from error
 
     def release(self) -> None:
         """Let another process have the folder. The file stays: removing it would let two lock
@@ -50,6 +72,12 @@ class FolderLock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _refused(path: Path, error: OSError, advice: str) -> Unavailable:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Full(f"{path}: {error.strerror}; free some space, then start again")
+    return Unavailable(f"{path}: {error.strerror}; {advice}")
 
 
 class Embedded:

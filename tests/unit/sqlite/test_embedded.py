@@ -1,6 +1,8 @@
 """The data folder: one process at a time, files by name, nothing left after stop."""
 
 import asyncio
+import errno
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from support.clock import ManualClock
 from support.relay import Term, job
 
-from forebay.backends.errors import DataFolderInUse, SessionGone, Unavailable
+from forebay.backends.errors import DataFolderInUse, Full, SessionGone, Unavailable
 from forebay.backends.ports import Acks, Lease, NewRecord, TopicSpec
 from forebay.backends.sqlite import open_embedded
 
@@ -45,6 +47,51 @@ async def test_a_folder_that_cannot_be_made_is_unavailable_with_advice(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="make the data folder writable"):
         open_embedded(tmp_path / "file" / "data", ManualClock(), Random(1))
+
+
+def once(error, call):
+    """The call, which fails the first time."""
+    failures = [OSError(error, os.strerror(error))]
+
+    def first_fails(*args):
+        if failures:
+            raise failures.pop()
+        return call(*args)
+
+    return first_fails
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "error", "kind", "advice"),
+    [
+        (os, "write", errno.ENOSPC, Full, "free some space"),
+        (os, "write", errno.EDQUOT, Full, "free some space"),
+        (os, "write", errno.EIO, Unavailable, "check the disk of the data folder"),
+        (os, "ftruncate", errno.EIO, Unavailable, "check the disk of the data folder"),
+        (fcntl, "flock", errno.ENOLCK, Unavailable, "on a disk of this machine"),
+    ],
+)
+async def test_a_folder_that_cannot_be_locked_is_said_with_advice_and_can_be_tried_again(
+    opened, tmp_path, monkeypatch, place, name, error, kind, advice
+):
+    before = len(list(Path("/dev/fd").iterdir()))
+    monkeypatch.setattr(place, name, once(error, getattr(place, name)))
+    with pytest.raises(kind, match=advice) as refused:
+        opened()
+    assert str(tmp_path / "data" / "lock") in str(refused.value)
+    assert os.strerror(error) in str(refused.value)
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    async with opened():
+        assert (tmp_path / "data" / "lock").read_text() == f"{os.getpid()}\n"
+
+
+async def test_a_holder_whose_name_cannot_be_read_is_in_use_and_leaves_no_descriptor(opened, monkeypatch):
+    async with opened():
+        before = len(list(Path("/dev/fd").iterdir()))
+        monkeypatch.setattr(os, "read", once(errno.EIO, os.read))
+        with pytest.raises(DataFolderInUse, match="process unknown"):
+            opened()
+        assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 async def test_each_adapter_is_one_object_with_one_file(opened, tmp_path):
