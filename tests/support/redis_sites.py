@@ -29,8 +29,7 @@ class RedisProcess:
     """One redis-server; `kill` and `launch` may be called in turns, the data stay."""
 
     def __init__(self, folder, *options):
-        found = require("redis")
-        self.command = list(getattr(found, "command", [found]))  # a program with its arguments, or a path
+        self.program = require("redis")
         self.folder, self.options = folder, options
         self.process = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +45,8 @@ class RedisProcess:
         words = ["--port", self.port, "--bind", HOST, "--dir", self.folder, "--save", "", "--appendonly", "yes"]
         words += ["--appendfsync", "no", *self.options]
         quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen([*self.command, *map(str, words)], stdout=quiet, stderr=quiet)
+        command = [*self.program.command, *map(str, words)]
+        self.process = subprocess.Popen(command, env=self.program.environment, stdout=quiet, stderr=quiet)
 
     async def kill(self):
         self.process.kill()
