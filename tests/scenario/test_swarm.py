@@ -25,9 +25,9 @@ ROOM = COUNTING * 11 // 10
 FOUND_BY = {
     "backoff": 1,
     "dedup": 1,
-    "drain": 19,
+    "drain": 5,
     "fence": 15,
-    "lease-epoch": 1,
+    "lease-epoch": 6,
     "memory-coupling": 6,
     "re-enqueue-before-the-mark": 19,
     "settled-marks": 3,
