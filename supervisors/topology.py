@@ -170,7 +170,7 @@ def _gates(parts: Parts) -> SupervisorSpec:
     config, stores = parts.config, parts.stores
     producer = _actor(
         "producer",
-        lambda: Producer(log=stores.log),
+        lambda: Producer(log=stores.log, apart=not config.log.url.embedded),
         grace=1.0,
         mailbox=MailboxSpec(10_000, Overflow.REJECT),
         drain=True,  # what was accepted is answered

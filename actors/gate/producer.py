@@ -45,7 +45,7 @@ class _Pending:
 
 
 _Lane = tuple[Acks, frozenset[tuple[str, int]]]
-"""Appends that share a write: of one level of acks, to the same partitions of topics."""
+"""Appends that share a write: of one level of acks, and to the same partitions where these can be away one by one."""
 
 
 def _take(waiting: deque[_Pending], most: int) -> list[_Pending]:
@@ -58,8 +58,9 @@ def _take(waiting: deque[_Pending], most: int) -> list[_Pending]:
 
 
 class Producer(Actor[Append]):
-    """Gathers concurrent appends of one level of acks to the same partitions into one `Log.append`, one at a time and in
-    order of arrival. Others go beside it: a partition that takes nothing holds up only what is for it.
+    """Gathers concurrent appends of one level of acks into one `Log.append`, one at a time and in order of arrival. Where
+    partitions can be away one by one (`apart`), only appends to the same ones share it: one that takes nothing holds up
+    only what is for it.
 
     An answer is what the log said, never more: its errors reach whoever asked, nothing is tried again in silence. Who has
     stopped waiting before his turn came is passed over. A write that the log leaves without an answer for `limit` seconds
@@ -72,12 +73,14 @@ class Producer(Actor[Append]):
         self,
         *,
         log: Log,
+        apart: bool,
         max_pending_bytes: int = 64 * 2**20,
         max_pending_records: int = 100_000,
         max_batch_bytes: int = 8 * 2**20,
         limit: float = LIMIT,
     ) -> None:
         self._log = log
+        self._apart = apart
         self._limit = limit
         self._max_bytes = max_pending_bytes
         self._max_records = max_pending_records
@@ -102,7 +105,8 @@ class Producer(Actor[Append]):
         self._bytes += size
         self._records += count
         self._empty.clear()
-        lane = message.acks, frozenset((record.topic, record.partition) for record in message.records)
+        places = message.records if self._apart else ()
+        lane = message.acks, frozenset((record.topic, record.partition) for record in places)
         pending = _Pending(message.records, size, ctx.caller())
         if lane in self._lanes:
             self._lanes[lane].append(pending)

@@ -81,7 +81,7 @@ def tree(log, *, bind, config, limits, known_types, producer):
 
     server = partial(HttpServer, app=app, bind=bind, limits=limits)
     children = (
-        ChildSpec("producer", partial(Producer, log=log, **producer)),
+        ChildSpec("producer", partial(Producer, log=log, apart=False, **producer)),
         ChildSpec("http_server", server, limits=Limits(shutdown=limits.drain + 2.0)),
     )
     gates = SupervisorSpec(Strategy.REST_FOR_ONE, children)

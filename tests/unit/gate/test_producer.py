@@ -53,11 +53,11 @@ def append(*values, acks=Acks.LEADER):
     return Append(tuple(NewRecord("t", 0, value) for value in values), acks)
 
 
-def producing(log, scenario, seed=0, **options):
+def producing(log, scenario, seed=0, *, apart=True, **options):
     """Run `scenario(runtime)` on virtual time beside a producer."""
 
     async def main():
-        child = ChildSpec("producer", partial(Producer, log=log, **options), limits=Limits(shutdown=5.0))
+        child = ChildSpec("producer", partial(Producer, log=log, apart=apart, **options), limits=Limits(shutdown=5.0))
         async with Runtime(SupervisorSpec(children=(child,)), seed=seed, clock=running_loop().clock) as runtime:
             return await scenario(runtime)
 
@@ -118,6 +118,13 @@ def test_a_partition_that_takes_nothing_holds_up_no_other():
         ((2, 3), UnknownOutcome, 5.0),
         ((0, 1), tuple, 1.0),
     ]
+
+
+def test_in_a_log_whose_partitions_stand_or_fall_together_all_share_the_next_write():
+    log = MemoryLog()
+    asks = [Append((NewRecord("t", partition, b"x"),), Acks.LEADER) for partition in range(8)]
+    assert producing(log, lambda runtime: ask_all(runtime, asks), apart=False) == [(n,) for n in range(8)]
+    assert log.calls == [(8, Acks.LEADER)]
 
 
 @pytest.mark.parametrize(("offered", "taken"), [([Acks.LEADER], [Acks.LEADER]), ([], [Acks.ALL, Acks.LEADER])])
