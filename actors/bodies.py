@@ -37,7 +37,7 @@ class Bodies:
         _refuse_encoding(request)
         share = _Share(self)
         try:
-            self.hold(0, wanted=self._declared(request))
+            self._require_room(self._declared(request))
             yield await self._collect(request, share)
         finally:
             share.grow(0)
@@ -66,11 +66,14 @@ class Bodies:
             raise Problem(SLOW_CLIENT, detail, headers=close) from None
         return bytes(body)
 
-    def hold(self, more: int, *, wanted: int = 0) -> None:
-        """Count `more` bytes (negative: give back). Raises `Problem` if there is no room for them, or for those `wanted`."""
-        if max(more, wanted) > 0 and self._held + max(more, wanted) > self._budget:
-            raise Problem(OVERLOADED, "too many bodies are in memory already; nothing was accepted, send it again later")
+    def hold(self, more: int) -> None:
+        """Count `more` bytes (negative: give back). Raises `Problem` if there is no room."""
+        self._require_room(more)
         self._held += more
+
+    def _require_room(self, size: int) -> None:
+        if self._held + size > self._budget:
+            raise Problem(OVERLOADED, "too many bodies are in memory already; nothing was accepted, send it again later")
 
 
 class _Share:

@@ -20,11 +20,11 @@ from forebay.scenarios.replay.schema import LISTS, Expect, Fault, Invariants, Sc
 from forebay.scenarios.replay.sightings import SIGHTINGS
 from forebay.scenarios.replay.verbs import VERBS
 
-EVENTS: Final = tuple(
-    name
+EVENTS: Final = {
+    name: kind
     for name, kind in vars(events).items()
     if isinstance(kind, type) and issubclass(kind, events.Event) and kind is not events.Event
-)
+}
 """The kinds of events that a fault can wait for."""
 
 

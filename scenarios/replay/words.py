@@ -6,7 +6,6 @@ from collections.abc import Container, Iterator, Mapping
 from inspect import getdoc
 from typing import Any, Final
 
-from forebay.actors import events
 from forebay.scenarios.replay.checks import EVENTS
 from forebay.scenarios.replay.counts import COUNTS
 from forebay.scenarios.replay.invariants import CHECKS, SIMULATED
@@ -32,7 +31,7 @@ def vocabulary(real: Container[str]) -> Iterator[str]:
     yield "sightings (sometimes:, never:)"
     yield from _described(SIGHTINGS, UNSEEN)
     yield "events (when: {event: ...})"
-    yield from _described({name: getattr(events, name) for name in EVENTS})
+    yield from _described(EVENTS)
     yield "figures (expect: counts:)"
     for name, count in COUNTS.items():
         yield _line(name, BOTH, count.about)

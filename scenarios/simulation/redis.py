@@ -27,7 +27,7 @@ from forebay.scenarios.simulation.redis_client import SimClient, SimConnection
 from forebay.scenarios.simulation.redis_commands import COMMANDS, Reply
 from forebay.scenarios.simulation.redis_data import Data, Refused
 from forebay.scenarios.simulation.redis_lua import Lua
-from forebay.scenarios.simulation.spells import ASKED, Spells
+from forebay.scenarios.simulation.spells import Spells, is_look
 
 LATENCY: Final = 0.0005
 """Seconds that a message takes one way, if nothing else is said."""
@@ -204,7 +204,7 @@ class SimRedis(Reach):
 
     def receive(self, connection: SimConnection, words: Sequence[bytes]) -> None:
         """A client has sent a command. It is carried out also when the client has closed the connection since, or died."""
-        if tuple(words) == ASKED:
+        if is_look(words):
             self._spells.asked(connection, asyncio.get_running_loop().time())
         self._travel(connection.host, partial(self._arrived, connection, words), partial(self._unanswer, connection))
 
@@ -224,8 +224,8 @@ class SimRedis(Reach):
             self._unanswer(connection)
             return
         if connection in self._connections:
-            look = tuple(words) == ASKED
-            self._reply(connection, reply, partial(self._spells.told, connection, self._spells.now) if look else _nothing)
+            heard = partial(self._spells.told, connection, self._spells.now) if is_look(words) else _nothing
+            self._reply(connection, reply, heard)
 
     def _reply(self, connection: SimConnection, reply: Reply | Refused, heard: Callable[[], object] = _nothing) -> None:
         self._send(connection, reply, heard, partial(self._unanswer, connection))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from forebay.actors.relay.headroom import LOOK, PATIENCE
 
 if TYPE_CHECKING:
     from forebay.scenarios.simulation.redis_client import SimConnection
 
-ASKED: Final = (b"INFO", b"memory")
-"""How a host looks at the room."""
+
+def is_look(words: Sequence[bytes]) -> bool:
+    """Whether this command asks for the room."""
+    return words[0] == b"INFO" and words[1] == b"memory"
 
 
 class Spells:
